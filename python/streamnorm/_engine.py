@@ -1,0 +1,139 @@
+"""Which engine runs: the Rust extension where it is there, the pure one elsewhere.
+
+``STREAMNORM_ENGINE`` forces one (``rust``, ``python``; ``auto`` is the default). A missing
+extension is silent, since the pure engine is a full one; a broken one warns, since
+somebody meant it to work; one built for another version of the package is an error,
+since its results could differ without a word.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import warnings
+from types import ModuleType
+from typing import Any, Final, Protocol, cast
+
+from .options import Options
+from .pure import engine as pure_engine
+
+# Raised with every change of the interface between `native.py` and the extension.
+ABI: Final = 1
+
+_VARIABLE: Final = "STREAMNORM_ENGINE"
+
+
+class NormalizerEngine(Protocol):
+    """One stream's engine: bytes in; bytes or chunks out."""
+
+    @property
+    def fault(self) -> tuple[Any, ...] | None:
+        """Facts of the fault that ended the stream."""
+
+    @property
+    def done(self) -> bool:
+        """The mark that ends the stream (``[DONE]``) was seen: nothing that counts follows."""
+
+    def feed(self, data: bytes) -> Any:
+        """Take the next bytes."""
+
+    def close(self) -> Any:
+        """End the stream."""
+
+    def counts(self) -> dict[str, Any]:
+        """The counters of the report; see `pure.normalizer.Normalizer.counts`."""
+
+
+class DecoderEngine(Protocol):
+    """One stream's event stream decoder."""
+
+    @property
+    def fault(self) -> tuple[str, int] | None:
+        """(unit, limit) once a limit is passed."""
+
+    @property
+    def last_event_id(self) -> str:
+        """The last event id, as the standard keeps it."""
+
+    @property
+    def retry(self) -> str | None:
+        """The last valid ``retry`` value as sent."""
+
+    def feed(self, data: bytes) -> list[tuple[str | None, str, str | None, str | None]]:
+        """Take the next bytes."""
+
+    def close(self) -> list[tuple[str | None, str, str | None, str | None]]:
+        """End the input."""
+
+
+class Engine(Protocol):
+    """What an engine module offers."""
+
+    NAME: str
+
+    def normalizer(self, options: Options, output: Any) -> NormalizerEngine:
+        """A new engine for one stream; *output* is ``sse`` or ``dict``."""
+
+    def decoder(
+        self, max_line: int | None, max_event: int | None, flush_tail: bool
+    ) -> DecoderEngine:
+        """A new event stream decoder."""
+
+
+def choose(wish: str | None = None) -> Engine:
+    """Load an engine.
+
+    Args:
+        wish: ``auto``, ``rust`` or ``python``; None asks the environment.
+
+    Raises:
+        ImportError: The wish is none of the three, the wished engine is missing or broken,
+            or the extension was built for another version.
+    """
+    if wish is None:
+        wish = os.environ.get(_VARIABLE, "auto")
+    if wish not in ("auto", "rust", "python"):
+        raise ImportError(f"{_VARIABLE} must be auto, rust or python, not {wish!r}")
+    if wish != "python":
+        native = _load_native(required=wish == "rust")
+        if native is not None:
+            return native
+    return cast(Engine, pure_engine)
+
+
+def _load_native(*, required: bool) -> Engine | None:
+    try:
+        # import_module, not `from . import`: only so can a missing extension be told from
+        # one whose own imports fail.
+        extension = importlib.import_module("._native", __package__)
+    except ModuleNotFoundError as error:
+        if required or error.name != f"{__package__}._native":
+            raise ImportError(
+                f"{_VARIABLE}=rust, but this installation of streamnorm has no Rust engine"
+            ) from error
+        return None
+    except ImportError as error:
+        if required:
+            raise ImportError(f"the Rust engine of streamnorm cannot be loaded: {error}") from error
+        warnings.warn(
+            f"the Rust engine of streamnorm cannot be loaded, the pure engine runs: {error}",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return None
+    _check_abi(extension)
+    return cast(Engine, importlib.import_module(".native", __package__))
+
+
+def _check_abi(extension: ModuleType) -> None:
+    built = getattr(extension, "ABI", None)
+    if built != ABI:
+        raise ImportError(
+            f"stale Rust engine {extension.__file__}: it has interface {built}, this package "
+            f"needs {ABI}; delete the file or build it again"
+        )
+
+
+engine: Final = choose()
+# Which engine runs in this process, "rust" or "python".
+ENGINE: Final = engine.NAME

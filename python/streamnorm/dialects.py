@@ -1,0 +1,243 @@
+"""The one table of what providers do: where reasoning text is found, and who puts it there.
+
+Both engines read this module and hold no provider knowledge of their own. A new
+provider is one row here and one vector under ``tests/vectors/``; it needs no Rust.
+
+The sources stand in the order in which they are asked; the first that gives
+non-empty text wins. A delta is the object at ``choices[].delta`` (``choices[].message``
+of a body that was not streamed).
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal, NamedTuple
+
+Shape = Literal["text", "object", "nested"]
+
+
+class Source(NamedTuple):
+    """One place of a delta in which reasoning text may stand.
+
+    Attributes:
+        name: How reports call it.
+        key: The member of the delta. Keys are matched exactly and case-sensitively.
+        shape: ``text``: the member is a string. ``object``: the member is an object
+            that holds the text (`OBJECT_TEXT_KEYS`, `OBJECT_LIST`). ``nested``: the text
+            lies in objects below the member, which itself carries more (ids,
+            signatures) and therefore always stays.
+        steps: From the member to the objects that hold the text, for ``nested``: names
+            of members, ``*`` for every item of a list.
+        picks: In such an object: (value that its ``type`` must have, or None for any,
+            name of the string member). The first pick that fits is taken.
+    """
+
+    name: str
+    key: str
+    shape: Shape
+    steps: tuple[str, ...] = ()
+    picks: tuple[tuple[str | None, str], ...] = ()
+
+
+SOURCES: Final[tuple[Source, ...]] = (
+    Source("reasoning_content", "reasoning_content", "text"),
+    Source("reasoning", "reasoning", "text"),
+    Source("reasoning_text", "reasoning_text", "text"),
+    Source("thinking", "thinking", "text"),
+    Source("reasoning_content{}", "reasoning_content", "object"),
+    Source("reasoning{}", "reasoning", "object"),
+    Source(
+        "reasoning_details",
+        "reasoning_details",
+        "nested",
+        ("*",),
+        (("reasoning.text", "text"), ("reasoning.summary", "summary")),
+    ),
+    Source("thinking_blocks", "thinking_blocks", "nested", ("*",), ((None, "thinking"),)),
+    Source(
+        "provider_specific_fields",
+        "provider_specific_fields",
+        "nested",
+        (),
+        ((None, "reasoning_content"),),
+    ),
+    Source("content_blocks", "content_blocks", "nested", ("*", "delta"), ((None, "thinking"),)),
+)
+
+# Keys that can be the output. The one that is not asked for is an alias like any other.
+TARGETS: Final[tuple[str, ...]] = ("reasoning_content", "reasoning")
+
+# In an ``object`` source: string members that hold the text, in order, then the list
+# whose items hold it in pieces. Any other object (``{"effort": "high"}``) is no text.
+OBJECT_TEXT_KEYS: Final[tuple[str, ...]] = ("text", "content")
+OBJECT_LIST: Final[tuple[str, str]] = ("summary", "text")
+# Members that only describe the text: an object that holds nothing else besides it is
+# fully represented by the plain string. A signature or an id is not in this list.
+OBJECT_LABELS: Final[tuple[str, ...]] = ("type", "index")
+
+# ``finish_reason`` values that mean "not finished". The string is DashScope's native
+# spelling (recorded as ``"finish_reason":"null"``).
+UNFINISHED: Final[tuple[str, ...]] = ("", "null")
+
+# A ``data`` value that starts so ends the stream (OpenAI API reference, "Streaming").
+DONE_MARK: Final = b"[DONE]"
+
+
+class Terminal(NamedTuple):
+    """A mark of a good end in a stream that is not chat completions.
+
+    Attributes:
+        path: Members from the top of the document; ``*`` is every item of a list.
+        value: The string that must stand there; None accepts any string, and True.
+        evidence: Where the mark is seen.
+    """
+
+    path: tuple[str, ...]
+    value: str | None
+    evidence: str
+
+
+TERMINALS: Final[tuple[Terminal, ...]] = (
+    Terminal(("type",), "message_stop", "Anthropic Messages API, streaming events"),
+    Terminal(("type",), "response.completed", "OpenAI Responses API, streaming events"),
+    Terminal(("type",), "response.incomplete", "OpenAI Responses API, streaming events"),
+    Terminal(("type",), "message-end", "Cohere API v2, chat stream events"),
+    Terminal(("type",), "transcript.text.done", "OpenAI audio transcription, streaming events"),
+    Terminal(("event_type",), "interaction.complete", "Gemini Interactions API, events"),
+    Terminal(("event_type",), "interaction.completed", "Gemini Interactions API, events"),
+    Terminal(("done",), None, "Ollama API, the last object of a stream has done true"),
+    Terminal(("candidates", "*", "finishReason"), None, "Gemini streamGenerateContent"),
+    Terminal(("results", "*", "stop_reason"), "eos_token", "IBM watsonx.ai generation_stream"),
+    Terminal(("results", "*", "stop_reason"), "max_tokens", "IBM watsonx.ai generation_stream"),
+)
+
+
+class Dialect(NamedTuple):
+    """Who streams reasoning how.
+
+    Attributes:
+        name: What ``report.dialect`` says.
+        carries: Names of the sources that gave text, in one stream.
+        providers: Providers and servers known to stream so, with the condition if any.
+        evidence: A recording, a source file or an issue that shows it.
+    """
+
+    name: str
+    carries: frozenset[str]
+    providers: tuple[str, ...]
+    evidence: str
+
+
+def _row(name: str, carries: str, providers: str, evidence: str) -> Dialect:
+    names = tuple(part.strip() for part in providers.split(","))
+    return Dialect(name, frozenset(carries.split()), names, evidence)
+
+
+DIALECTS: Final[tuple[Dialect, ...]] = (
+    _row(
+        "reasoning_content",
+        "reasoning_content",
+        "DeepSeek, xAI grok-3-mini, Moonshot, DashScope, Z.ai, SGLang, llama.cpp, mistral.rs, "
+        "LM Studio (R1), SiliconFlow, DeepInfra, Fireworks, Venice, vLLM until late 2025",
+        "vercel/ai packages/deepseek/src/chat/__fixtures__; "
+        "api-docs.deepseek.com/guides/reasoning_model",
+    ),
+    _row(
+        "reasoning",
+        "reasoning",
+        "vLLM since January 2026, Scaleway, Crusoe, Groq (reasoning_format=parsed), Cerebras, "
+        "Ollama /v1, Together, LM Studio (gpt-oss), NanoGPT",
+        "vllm-project/vllm #33402, entrypoints/generate/base/protocol.py; "
+        "console.groq.com/docs/reasoning; ollama openai/openai.go",
+    ),
+    _row(
+        "mirrored",
+        "reasoning_content reasoning",
+        "StepFun, Chutes, mlx-vlm, vLLM November 2025 to January 2026, new-api",
+        "MoonshotAI/kimi-code #3928; vllm-project/vllm #27752",
+    ),
+    _row(
+        "reasoning+details",
+        "reasoning reasoning_details",
+        "OpenRouter, Vercel AI Gateway, Bifrost, Doubleword (Qwen3.5-397B)",
+        "openrouter.ai/docs/use-cases/reasoning-tokens; "
+        "charmbracelet/fantasy providertests/testdata/TestVercelThinking",
+    ),
+    _row(
+        "reasoning_content+details",
+        "reasoning_content reasoning_details",
+        "Avian, Doubleword (some models), MiniMax (reasoning_split)",
+        "0xplaygrounds/rig doubleword cassettes; platform.minimax.io text-openai-api",
+    ),
+    _row(
+        "details",
+        "reasoning_details",
+        "Snowflake Cortex",
+        "pydantic/pydantic-ai models/snowflake.py and its cassettes",
+    ),
+    _row(
+        "reasoning_text",
+        "reasoning_text",
+        "GitHub Copilot chat",
+        "opencode packages/opencode/test/provider/copilot/copilot-chat-model.test.ts",
+    ),
+    _row(
+        "thinking",
+        "thinking",
+        "relays that copy Ollama's native field",
+        "ollama docs/api.md; BerriAI/litellm llms/ollama/chat/transformation.py",
+    ),
+    _row(
+        "object",
+        "reasoning_content{}",
+        "Envoy AI Gateway (Bedrock)",
+        "envoyproxy/ai-gateway #1222",
+    ),
+    _row(
+        "reasoning object",
+        "reasoning{}",
+        "gateways read by the Codex chat client, older any-llm",
+        "openai/codex chat completions test fixture",
+    ),
+    _row(
+        "thinking_blocks",
+        "reasoning_content thinking_blocks",
+        "LiteLLM output (Anthropic models)",
+        "BerriAI/litellm llms/anthropic/chat/handler.py",
+    ),
+    _row(
+        "thinking_blocks alone",
+        "thinking_blocks",
+        "relays of LiteLLM output that drop reasoning_content",
+        "BerriAI/litellm types/utils.py Delta",
+    ),
+    _row(
+        "provider_specific_fields",
+        "provider_specific_fields",
+        "LiteLLM output (custom providers)",
+        "BerriAI/litellm types/utils.py Delta.provider_specific_fields",
+    ),
+    _row(
+        "content_blocks",
+        "content_blocks",
+        "Portkey (strict_open_ai_compliance=false)",
+        "Portkey-AI/gateway src/providers/anthropic/chatComplete.ts",
+    ),
+)
+
+
+def dialect_of(carried: frozenset[str]) -> str | None:
+    """Name the dialect of a stream by the sources that gave text.
+
+    Args:
+        carried: Names of `SOURCES` rows that gave non-empty text.
+
+    Returns:
+        The name of the `DIALECTS` row; the names joined with ``+`` for a
+        combination that no row describes; None when no source gave text.
+    """
+    if not carried:
+        return None
+    for row in DIALECTS:
+        if row.carries == carried:
+            return row.name
+    return "+".join(source.name for source in SOURCES if source.name in carried)

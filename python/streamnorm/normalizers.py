@@ -1,0 +1,287 @@
+"""The normalisers without I/O: bytes in; chunks, bytes or events out."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, TypeVar, cast
+
+from . import _engine, faults
+from ._engine import Engine
+from .dialects import SOURCES, dialect_of
+from .faults import StreamFault
+from .options import DEFAULT_LIMIT, check_bytes, make_options
+from .pure.documents import Documents
+from .report import Report
+
+Body = TypeVar("Body", bytes, dict[str, Any])
+
+
+class ServerSentEvent(NamedTuple):
+    """One event of an event stream.
+
+    Attributes:
+        event: Value of its ``event`` line, None where none was sent. (A browser would
+            say ``message``.)
+        data: Its ``data`` lines, joined with LF.
+        id: Value of its own ``id`` line, None where none was sent.
+        retry: Value of its ``retry`` line, a string of digits of any length, None where
+            none was sent.
+    """
+
+    event: str | None
+    data: str
+    id: str | None
+    retry: str | None
+
+
+class _Normalizer:
+    """What both outputs share: checks, the report, and when a fault is raised."""
+
+    _output = ""
+
+    def __init__(self, *, _engine_module: Engine | None = None, **options: Any) -> None:
+        self._options = make_options(options)
+        self._module = _engine_module or _engine.engine
+        self._engine = self._module.normalizer(self._options, self._output)
+        self._fault: StreamFault | None = None
+        self._closed = False
+
+    @property
+    def fault(self) -> StreamFault | None:
+        """The fault that ended the stream, as soon as it is known; None while it is well.
+
+        A fault found by a call that also had output is raised by the next call. One who
+        cannot wait for more input looks here.
+        """
+        facts = self._engine.fault
+        if self._fault is None and facts is not None:
+            counts = self._engine.counts()
+            self._fault = faults.from_facts(
+                facts, visible=counts["visible"], reasoning=counts["reasoning"]
+            )
+        return self._fault
+
+    @property
+    def report(self) -> Report:
+        """What was found and done so far."""
+        return make_report(self._module.NAME, self._engine.counts(), self._options.targets)
+
+    def _feed(self, data: object) -> Any:
+        checked = check_bytes(data)
+        if self._closed:
+            raise ValueError("feed() after close()")
+        if self._engine.fault is not None:
+            raise cast(StreamFault, self.fault)
+        out = self._engine.feed(checked)
+        if not out and self._engine.fault is not None:
+            raise cast(StreamFault, self.fault)
+        return out
+
+    def _close(self) -> Any:
+        if self._engine.fault is not None:
+            raise cast(StreamFault, self.fault)
+        self._closed = True
+        out = self._engine.close()
+        if not out and self._engine.fault is not None:
+            raise cast(StreamFault, self.fault)
+        return out
+
+
+class ChunkNormalizer(_Normalizer):
+    """Bytes of a stream to chunks in normal form.
+
+    Args:
+        options: See `streamnorm.options.Options`.
+    """
+
+    _output = "dict"
+
+    def feed(self, data: bytes) -> list[dict[str, Any]]:
+        """Take the next bytes of the body.
+
+        Args:
+            data: Any slice, from 1 byte up; it may end inside a line, a CRLF or a UTF-8
+                character. Empty is allowed and does nothing.
+
+        Returns:
+            The chunks that *data* completed, in order; often empty.
+
+        Raises:
+            StreamFault: The stream is broken, and everything before that was returned.
+            TypeError: *data* is not bytes, bytearray or memoryview.
+            ValueError: After `close`.
+        """
+        return cast("list[dict[str, Any]]", self._feed(data))
+
+    def close(self) -> list[dict[str, Any]]:
+        """End the stream.
+
+        Returns:
+            The chunks of a last event that had no blank line; mostly empty. If there are
+            any and the stream still ended badly, `fault` tells and a second call raises.
+
+        Raises:
+            StreamFault: The stream did not end well.
+        """
+        return cast("list[dict[str, Any]]", self._close())
+
+
+class SSENormalizer(_Normalizer):
+    """Bytes of a stream to bytes in normal form.
+
+    The bytes of an event are edited in place; an event that no rule touches, comments,
+    control lines and line ends leave as they came.
+
+    Args:
+        options: See `streamnorm.options.Options`.
+    """
+
+    _output = "sse"
+
+    def feed(self, data: bytes) -> bytes:
+        """Take the next bytes of the body; return those that are ready to be sent on.
+
+        Raises:
+            StreamFault: The stream is broken, and everything before that was returned.
+            TypeError: *data* is not bytes, bytearray or memoryview.
+            ValueError: After `close`.
+        """
+        return cast(bytes, self._feed(data))
+
+    def close(self) -> bytes:
+        """End the stream; return what was held of a last event without a blank line.
+
+        Raises:
+            StreamFault: The stream did not end well. Where there are bytes to return as
+                well they come first: `fault` tells, and a second call raises.
+        """
+        return cast(bytes, self._close())
+
+
+class SSEDecoder:
+    """The event stream decoder of the WHATWG standard, for any cutting of the input.
+
+    Args:
+        flush_tail: Deliver a last event whose blank line is missing, and process a last
+            line whose end is missing. The standard discards both.
+        max_line_bytes: Longest field line, in bytes without its end; None for no limit.
+        max_event_bytes: Largest event, in bytes of its field lines; None for no limit.
+            Comments and unknown fields cost nothing and count for nothing.
+
+    Source: https://html.spec.whatwg.org/multipage/server-sent-events.html
+    """
+
+    def __init__(
+        self,
+        *,
+        flush_tail: bool = False,
+        max_line_bytes: int | None = DEFAULT_LIMIT,
+        max_event_bytes: int | None = DEFAULT_LIMIT,
+        _engine_module: Engine | None = None,
+    ) -> None:
+        if not isinstance(flush_tail, bool):
+            raise TypeError(f"flush_tail must be a bool, not {type(flush_tail).__name__}")
+        make_options({"max_line_bytes": max_line_bytes, "max_event_bytes": max_event_bytes})
+        module = _engine_module or _engine.engine
+        self._engine = module.decoder(max_line_bytes, max_event_bytes, flush_tail)
+        self._closed = False
+
+    @property
+    def last_event_id(self) -> str:
+        """The last event id, ``""`` before the first; never that of an unfinished event."""
+        return self._engine.last_event_id
+
+    @property
+    def retry(self) -> str | None:
+        """The last valid ``retry`` value in milliseconds, as sent; it needs no event."""
+        return self._engine.retry
+
+    @property
+    def fault(self) -> StreamFault | None:
+        """The fault that ended the decoding, as soon as it is known."""
+        facts = self._engine.fault
+        return None if facts is None else faults.too_large(*facts)
+
+    def feed(self, data: bytes) -> list[ServerSentEvent]:
+        """Take the next bytes; return the events that they completed.
+
+        Raises:
+            StreamFault: A line or an event is too large, and the events before it have
+                been returned.
+            TypeError: *data* is not bytes, bytearray or memoryview.
+            ValueError: After `close`.
+        """
+        checked = check_bytes(data)
+        if self._closed:
+            raise ValueError("feed() after close()")
+        self._raise_before()
+        events = self._engine.feed(checked)
+        if not events:
+            self._raise_before()
+        return [ServerSentEvent(*event) for event in events]
+
+    def close(self) -> list[ServerSentEvent]:
+        """End the input; with *flush_tail*, return the unfinished event if there is one.
+
+        Raises:
+            StreamFault: As `feed`.
+        """
+        self._raise_before()
+        if self._closed:
+            return []
+        self._closed = True
+        return [ServerSentEvent(*event) for event in self._engine.close()]
+
+    def _raise_before(self) -> None:
+        fault = self.fault
+        if fault is not None:
+            raise fault
+
+
+def normalize_response(body: Body, **options: Any) -> Body:
+    """Normalise a body that was not streamed: ``message.reasoning`` and its kin.
+
+    Args:
+        body: A ``chat.completion`` object, as bytes of JSON or as a dict (not modified).
+        options: See `streamnorm.options.Options`; limits do not apply.
+
+    Returns:
+        The same type. Bytes are edited in place and stay as they are where no rule
+        applies; a body without ``choices`` (an error, say) is returned as it is.
+
+    Raises:
+        StreamFault: Of kind ``corrupt``: bytes that are no JSON object, unless
+            ``on_malformed="skip"``.
+        TypeError: *body* is neither bytes nor dict.
+    """
+    checked = make_options(options)
+    documents = Documents(checked)
+    if isinstance(body, dict):
+        return documents.normalize(body)[0]
+    if not isinstance(body, bytes | bytearray | memoryview):
+        raise TypeError(f"body must be bytes or dict, not {type(body).__name__}")
+    data = bytes(body)
+    edited, _ = documents.edit(data)
+    if documents.malformed and checked.on_malformed == "raise":
+        raise faults.corrupt(data)
+    return edited
+
+
+def make_report(engine: str, counts: dict[str, Any], targets: tuple[str, ...]) -> Report:
+    """Name the counters of an engine."""
+    arrow = "→" + "+".join(targets)
+
+    def named(counter: dict[int, int], suffix: str = "") -> dict[str, int]:
+        return {SOURCES[i].name + suffix: counter[i] for i in sorted(counter)}
+
+    return Report(
+        engine=engine,
+        dialect=dialect_of(frozenset(SOURCES[i].name for i in counts["carried"])),
+        events=counts["events"],
+        malformed=counts["malformed"],
+        declined=counts["declined"],
+        remaps=named(counts["remaps"], arrow),
+        removed=named(counts["removed"]),
+        mirrored=named(counts["mirrored"]),
+        repeated=named(counts["repeated"]),
+        conflicts=named(counts["conflicts"]),
+    )

@@ -1,0 +1,344 @@
+"""Lines to blocks: events of an event stream, objects of NDJSON, or one raw JSON body.
+
+Source: https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, Literal
+
+from .lines import LineSplitter, content
+
+BOM: Final = b"\xef\xbb\xbf"
+FIELDS: Final = frozenset((b"event", b"data", b"id", b"retry"))
+_LONGEST_FIELD: Final = 5
+HEAD_BYTES: Final = 200
+# So much of a line tells its field name.
+HEAD_OF_LINE: Final = 9
+# Not a field of the standard: some servers write a bare `error: {...}` line when they
+# fail in the middle of a stream.
+_ERROR_FIELD: Final = b"error"
+
+_STRING: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+
+Unit = Literal["line", "event"]
+
+
+class Block:
+    """What lies between two blank lines, or one line of NDJSON, or a whole body.
+
+    Attributes:
+        kind: ``event``; ``json`` (a line of NDJSON); ``body`` (all of the input); ``stray``
+            (no data, but lines that look like a raw JSON error).
+        lines: The raw pieces, kept only for byte output; joined they are the input.
+        spots: For each value: (index in `lines`, offset of the value in that piece).
+        values: Values of the ``data`` lines; the joined text is the event's data.
+        event: Value of the last ``event`` line, None where none was sent.
+        id: Value of the last valid ``id`` line, None where none was sent.
+        retry: Value of the last valid ``retry`` line, None where none was sent.
+        stray: Lines that are no field but look like JSON, or values of ``error``.
+        size: Bytes that count against the limit of an event.
+    """
+
+    __slots__ = ("event", "id", "kind", "lines", "retry", "size", "spots", "stray", "values")
+
+    def __init__(self, kind: Literal["event", "json", "body", "stray"] = "event") -> None:
+        self.kind = kind
+        self.lines: list[bytes] = []
+        self.spots: list[tuple[int, int]] = []
+        self.values: list[bytes] = []
+        self.event: bytes | None = None
+        self.id: bytes | None = None
+        self.retry: bytes | None = None
+        self.stray: list[bytes] = []
+        self.size = 0
+
+
+Item = bytes | Block
+
+
+class Framer:
+    """Splits a body into blocks; the result does not depend on where the reads are cut.
+
+    Byte output (*keep_raw*) needs every byte: what belongs to no block comes out as
+    ``bytes`` items, between the blocks, in order. Otherwise comments and unknown
+    fields are dropped as they arrive and cost no memory. Without *sniff* the input is an
+    event stream whatever it looks like; with it, JSON in its place is recognised.
+
+    Attributes:
+        fault: (what is too large, its limit) once a limit is passed; then nothing more
+            comes out.
+        last_event_id: As the standard keeps it: set when a block ends, whether or not it
+            had data.
+        retry: The last valid ``retry`` value, in milliseconds, as sent.
+    """
+
+    def __init__(
+        self, max_line: int | None, max_event: int | None, *, keep_raw: bool, sniff: bool
+    ) -> None:
+        self._splitter = LineSplitter()
+        self._max_line = max_line
+        self._max_event = max_event
+        self._keep_raw = keep_raw
+        self._block = Block()
+        # Undecided until the first byte that is not white space: an object or a list
+        # cannot begin an event stream.
+        self._mode: Literal["undecided", "events", "ndjson", "body"] = (
+            "undecided" if sniff else "events"
+        )
+        self._sniff = sniff
+        self._at_start = True
+        # The line being read is a comment or an unknown field: its bytes are not held.
+        self._skipping = False
+        self.fault: tuple[Unit, int] | None = None
+        self.last_event_id = b""
+        self._id: bytes | None = None
+        self.retry: bytes | None = None
+        # For the fault of a body that is no event stream: its first bytes, and whether a
+        # line was seen that is neither a field nor a comment.
+        self.head = b""
+        self.saw_unknown = False
+        # Lines of the read in which a limit was passed; see `drain`.
+        self._unread = b""
+        self._out: list[Item] = []
+
+    def feed(self, data: bytes) -> list[Item]:
+        """Take the next bytes; return what they completed, in order."""
+        if self.fault is not None:
+            return []
+        if len(self.head) < HEAD_BYTES:
+            self.head += data[: HEAD_BYTES - len(self.head)]
+        late, lines = self._splitter.feed(data)
+        if late:
+            self._raw(late)
+        for n, line in enumerate(lines):
+            self._line(line)
+            if self.fault is not None:
+                self._unread = b"".join(lines[n:])
+                return self._taken()
+        if self._splitter.held_bytes:
+            self._tail()
+        return self._taken()
+
+    def close(self, *, flush: bool) -> list[Item]:
+        """End the input.
+
+        Args:
+            flush: Deliver a last block that has no blank line (providers close right
+                after their last line); the standard discards it.
+        """
+        if self.fault is not None or not flush:
+            return []
+        tail = self._splitter.take()
+        if tail or self._skipping:
+            self._line(tail)
+        if self.fault is None:
+            self._dispatch()
+        return self._taken()
+
+    def drain(self) -> bytes:
+        """Remove and return the bytes that are held of an unfinished block."""
+        held = b"".join(self._block.lines) + self._unread + self._splitter.take()
+        self._block = Block()
+        return held
+
+    @property
+    def ends_with_cr(self) -> bool:
+        """Whether all lines so far are complete, and the last may yet turn out a CRLF."""
+        return self._splitter.after_cr
+
+    def _taken(self) -> list[Item]:
+        out, self._out = self._out, []
+        return out
+
+    def _line(self, line: bytes) -> None:
+        if self._skipping:
+            self._skipping = False
+            self._raw(line)
+            return
+        text = content(line)
+        if self._at_start:
+            self._at_start = False
+            text = text.removeprefix(BOM)
+        head = text[:HEAD_OF_LINE]
+        if self._mode != "body" and self._counts(head) and self._is_over(head, len(text)):
+            return
+        if self._mode == "undecided":
+            self._decide(text)
+        if self._mode == "events":
+            self._field(line, text)
+        elif self._mode == "undecided":
+            self._raw(line)
+        else:
+            self._json_line(line, text)
+
+    def _decide(self, text: bytes) -> None:
+        start = text.lstrip(b" \t")[:1]
+        if not start:
+            return
+        if start == b"[" or (start == b"{" and not is_balanced(text)):
+            self._mode = "body"
+            self._block = Block("body")
+        else:
+            self._mode = "ndjson" if start == b"{" else "events"
+
+    def _field(self, line: bytes, text: bytes) -> None:
+        block = self._block
+        if not text:
+            begun = block.size > 0
+            self._raw(line)
+            if begun:
+                self._dispatch()
+            return
+        if text[:1] == b":":
+            self._raw(line)
+            return
+        name, _, value = text.partition(b":")
+        if value[:1] == b" ":
+            value = value[1:]
+        if name == b"data":
+            self._hold(line, len(text))
+            block.values.append(value)
+            if self._keep_raw:
+                # The value ends where the text ends, so its offset follows from the
+                # lengths even where a BOM precedes the name.
+                block.spots.append((len(block.lines) - 1, len(content(line)) - len(value)))
+        elif name in FIELDS:
+            self._hold(line, len(text))
+            self._control(name, value)
+        elif self._is_stray(name, text):
+            self._hold(line, len(text))
+            block.stray.append(value if name == _ERROR_FIELD else text)
+        else:
+            self.saw_unknown = True
+            self._raw(line)
+
+    def _control(self, name: bytes, value: bytes) -> None:
+        block = self._block
+        if name == b"event":
+            block.event = value
+        elif name == b"id":
+            if b"\0" not in value:
+                block.id = self._id = value
+        elif value.isdigit():
+            block.retry = self.retry = value
+
+    def _is_stray(self, name: bytes, text: bytes) -> bool:
+        """Whether a line that is no field may be a raw JSON error, or go on with one."""
+        block = self._block
+        if not self._sniff or block.values:
+            return False
+        return name == _ERROR_FIELD or text[:1] == b"{" or bool(block.stray)
+
+    def _json_line(self, line: bytes, text: bytes) -> None:
+        if self._mode == "body":
+            self._hold(line, len(line))
+            return
+        if not text.strip(b" \t"):
+            self._raw(line)
+            return
+        block = Block("json")
+        block.lines.append(line)
+        block.spots.append((0, len(content(line)) - len(text)))
+        block.values.append(text)
+        self._out.append(block)
+
+    def _hold(self, line: bytes, size: int) -> None:
+        block = self._block
+        block.size += size
+        if self._max_event is not None and block.size > self._max_event:
+            self.fault = ("event", self._max_event)
+        elif self._keep_raw or self._mode == "body":
+            block.lines.append(line)
+
+    def _raw(self, piece: bytes) -> None:
+        """Pass on bytes that no rule will look at."""
+        if self._mode == "body":
+            self._hold(piece, len(piece))
+        elif self._keep_raw and piece:
+            if self._block.size > 0:
+                self._hold(piece, len(content(piece)))
+            else:
+                self._out.append(piece)
+
+    def _dispatch(self) -> None:
+        block, self._block = self._block, Block()
+        if self._id is not None:
+            self.last_event_id = self._id
+        if block.kind == "body":
+            body = b"".join(block.lines)
+            block.lines = [body]
+            block.values = [body.removeprefix(BOM)]
+            block.spots = [(0, len(body) - len(block.values[0]))]
+            self._out.append(block)
+        elif block.values:
+            self._out.append(block)
+        elif block.stray:
+            block.kind = "stray"
+            self._out.append(block)
+        else:
+            self._out.extend(block.lines)
+
+    def _tail(self) -> None:
+        """Look at the unfinished line: is it over a limit, or can it be dropped?"""
+        held = self._splitter.held_bytes
+        if self._mode == "body":
+            self._hold(self._splitter.take(), held)
+            return
+        head = self._splitter.peek()
+        if self._at_start:
+            if BOM.startswith(head[: len(BOM)]) and len(head) < len(BOM):
+                return
+            if head.startswith(BOM):
+                head = head[len(BOM) :]
+                held -= len(BOM)
+        head = head[:HEAD_OF_LINE]
+        if self._skipping or not self._counts(head):
+            if self._skipping or self._is_skippable(head):
+                if self._mode == "undecided":
+                    self._mode = "events"
+                self._at_start = False
+                if not self._skipping and head[:1] != b":":
+                    self.saw_unknown = True
+                self._skipping = True
+                self._raw(self._splitter.take())
+        else:
+            self._is_over(head, held)
+
+    def _is_over(self, head: bytes, size: int) -> bool:
+        """Whether a line that begins so passes a limit with its *size* bytes so far.
+
+        The limit that it passes first is the one that is named: so the answer does not
+        depend on how much of the line came in one read.
+        """
+        line, event = self._max_line, self._max_event
+        room = None if event is None or not head.strip(b" \t") else event - self._block.size
+        if line is not None and size > line and (room is None or line <= room):
+            self.fault = ("line", line)
+        elif event is not None and room is not None and size > room:
+            self.fault = ("event", event)
+        return self.fault is not None
+
+    def _is_skippable(self, head: bytes) -> bool:
+        """Whether the line that begins so is certainly a comment or an unknown field."""
+        return b":" in head or len(head) > _LONGEST_FIELD
+
+    def _counts(self, head: bytes) -> bool:
+        """Whether a line that begins so is held, and therefore bounded."""
+        if self._mode in ("ndjson", "body"):
+            return True
+        if self._mode == "undecided":
+            start = head.lstrip(b" \t")[:1]
+            if start in (b"", b"{", b"["):
+                return True
+        name = head.partition(b":")[0]
+        return name in FIELDS or (head[:1] != b":" and self._is_stray(name, head))
+
+
+def is_balanced(text: bytes) -> bool:
+    """Whether every bracket that *text* opens is closed in it: one line, one document."""
+    bare = _STRING.sub(b"", text)
+    if b'"' in bare:
+        return False
+    return bare.count(b"{") == bare.count(b"}") and bare.count(b"[") == bare.count(b"]")

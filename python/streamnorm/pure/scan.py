@@ -1,0 +1,70 @@
+"""Where things stand in a JSON text: spans of members and items, found without rebuilding it.
+
+The text is known to be valid; only what lies on the path to an edit is walked.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, Final, NamedTuple
+
+# Attributes of every JSONDecoder, though typeshed does not know them: json.decoder sets
+# them in __init__, and the accelerated scanner reads them there.
+_DECODER: Final[Any] = json.JSONDecoder()
+_scan_once = _DECODER.scan_once
+_parse_string = _DECODER.parse_string
+_SPACE: Final = re.compile(r"[ \t\n\r]*")
+
+
+class Member(NamedTuple):
+    """One member of an object: its name and the half-open spans of name and value."""
+
+    key: str
+    key_start: int
+    key_end: int
+    start: int
+    end: int
+
+
+def members(text: str, at: int) -> list[Member]:
+    """The members of the object that begins at *at*, in order, duplicates included."""
+    found = []
+    at = _skip(text, at + 1)
+    while text[at] != "}":
+        key, key_end = _parse_string(text, at + 1, True)
+        start = _skip(text, _skip(text, key_end) + 1)
+        end = _end(text, start)
+        found.append(Member(key, at, key_end, start, end))
+        at = _skip(text, end)
+        if text[at] == ",":
+            at = _skip(text, at + 1)
+    return found
+
+
+def items(text: str, at: int) -> list[int]:
+    """Where each item of the list that begins at *at* starts."""
+    found = []
+    at = _skip(text, at + 1)
+    while text[at] != "]":
+        found.append(at)
+        at = _skip(text, _end(text, at))
+        if text[at] == ",":
+            at = _skip(text, at + 1)
+    return found
+
+
+def last(found: list[Member], key: str) -> Member:
+    """The member that counts where a name occurs twice: the last, as in ``json.loads``."""
+    return next(member for member in reversed(found) if member.key == key)
+
+
+def _skip(text: str, at: int) -> int:
+    match = _SPACE.match(text, at)
+    assert match is not None  # the pattern matches the empty string
+    return match.end()
+
+
+def _end(text: str, start: int) -> int:
+    value: tuple[Any, int] = _scan_once(text, start)
+    return value[1]
