@@ -1,0 +1,84 @@
+"""The Rust engine behind the interface that both engines have (`._engine.Engine`)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from . import _native
+from ._json import loads
+from .dialects import DONE_MARK, SOURCES, TERMINALS, UNFINISHED
+from .options import Options
+from .pure.documents import Documents, Output, counts_of
+from .pure.state import MAX_CHOICES, REPEAT_MEMORY
+
+NAME = "rust"
+
+
+def _utf8(text: str | None) -> bytes | None:
+    return None if text is None else text.encode()
+
+
+# The table in plain values. Rust compares bytes, so all names are UTF-8.
+_TABLE = (
+    [
+        (
+            source.key.encode(),
+            source.shape,
+            [step.encode() for step in source.steps],
+            [(_utf8(kind), key.encode()) for kind, key in source.picks],
+        )
+        for source in SOURCES
+    ],
+    [([step.encode() for step in mark.path], _utf8(mark.value)) for mark in TERMINALS],
+    [word.encode() for word in UNFINISHED],
+    DONE_MARK,
+    (REPEAT_MEMORY, MAX_CHOICES),
+)
+
+
+class Normalizer:
+    """One stream's engine: Rust, and the reference for the events that it declines."""
+
+    def __init__(self, options: Options, output: Output) -> None:
+        self._documents = Documents(options)
+        self._native = _native.Normalizer(
+            _TABLE,
+            [target.encode() for target in options.targets],
+            options.keep_original,
+            (options.max_line_bytes, options.max_event_bytes),
+            output,
+            (loads, self._documents.hand_over),
+        )
+        # Bound here, not as methods: one Python call less for every network read.
+        self.feed = self._native.feed
+        self.close = self._native.close
+
+    @property
+    def fault(self) -> tuple[Any, ...] | None:
+        """Facts of the fault that ended the stream, None while it is well."""
+        return self._native.fault
+
+    @property
+    def done(self) -> bool:
+        """Whether ``[DONE]`` was seen."""
+        return self._native.done
+
+    def counts(self) -> dict[str, Any]:
+        """The counters of the report: those of Rust and those of the declined events."""
+        counts = self._native.counts()
+        handed = counts_of(self._documents)
+        for name in ("remaps", "removed", "mirrored", "repeated", "conflicts"):
+            for source, count in handed[name].items():
+                counts[name][source] = counts[name].get(source, 0) + count
+        counts["carried"] = set(counts["carried"]) | handed["carried"]
+        return counts
+
+
+def normalizer(options: Options, output: Output) -> Normalizer:
+    """A new engine for one stream."""
+    return Normalizer(options, output)
+
+
+def decoder(max_line: int | None, max_event: int | None, flush_tail: bool) -> _native.Decoder:
+    """A new event stream decoder."""
+    return _native.Decoder(max_line, max_event, flush_tail)

@@ -1,0 +1,450 @@
+//! Lines to blocks: events of an event stream, objects of NDJSON, or one raw JSON body.
+//!
+//! Source: <https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation>
+
+use crate::blocks::{Block, BlockKind, Limits, Span, Unit};
+use crate::lines::{Line, LineScanner};
+use crate::scan;
+
+const BOM: &[u8] = b"\xef\xbb\xbf";
+const FIELDS: [&[u8]; 4] = [b"event", b"data", b"id", b"retry"];
+/// Not a field of the standard: some servers write a bare `error: {...}` line when they
+/// fail in the middle of a stream.
+const ERROR_FIELD: &[u8] = b"error";
+const LONGEST_FIELD: usize = 5;
+/// So much of a line tells its field name.
+const HEAD_OF_LINE: usize = 9;
+const HEAD_BYTES: usize = 200;
+/// A buffer that once held a huge event gives its memory back above this.
+const KEPT_CAPACITY: usize = 256 * 1024;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    /// Before the first byte that is not white space: an object or a list cannot begin
+    /// an event stream.
+    Undecided,
+    Events,
+    Ndjson,
+    Body,
+}
+
+// The flags are independent facts about the input, not states of one machine.
+#[allow(clippy::struct_excessive_bools)]
+/// Splits a body into blocks; the result does not depend on where the reads are cut.
+#[derive(Debug)]
+pub struct Framer {
+    buffer: Vec<u8>,
+    lines: LineScanner,
+    limits: Limits,
+    /// Byte output needs every byte; otherwise comments and unknown fields are dropped.
+    keep_raw: bool,
+    sniff: bool,
+    block: Block,
+    mode: Mode,
+    at_start: bool,
+    /// The line being read is a comment or an unknown field: its bytes are not held.
+    skipping: bool,
+    pub fault: Option<(Unit, usize)>,
+    pub last_event_id: Vec<u8>,
+    id: Option<Vec<u8>>,
+    pub retry: Option<Vec<u8>>,
+    /// For the fault of a body that is no event stream.
+    pub head: Vec<u8>,
+    pub saw_unknown: bool,
+}
+
+impl Framer {
+    #[must_use]
+    pub fn new(limits: Limits, keep_raw: bool, sniff: bool) -> Self {
+        Self {
+            buffer: Vec::new(),
+            lines: LineScanner::default(),
+            limits,
+            keep_raw,
+            sniff,
+            block: Block::default(),
+            mode: if sniff { Mode::Undecided } else { Mode::Events },
+            at_start: true,
+            skipping: false,
+            fault: None,
+            last_event_id: Vec::new(),
+            id: None,
+            retry: None,
+            head: Vec::new(),
+            saw_unknown: false,
+        }
+    }
+
+    /// Take the next bytes; `next_block` then gives what they completed, and `settle` ends
+    /// the read.
+    pub fn push(&mut self, data: &[u8]) {
+        if self.fault.is_some() {
+            return;
+        }
+        if self.head.len() < HEAD_BYTES {
+            let wanted = (HEAD_BYTES - self.head.len()).min(data.len());
+            self.head.extend_from_slice(&data[..wanted]);
+        }
+        self.buffer.extend_from_slice(data);
+        let at = self.lines.start;
+        if self.lines.take_late_lf(&self.buffer) {
+            self.pass(at, at);
+        }
+    }
+
+    /// The next complete block.
+    pub fn next_block(&mut self) -> Option<Block> {
+        while self.fault.is_none() {
+            let line = self.lines.next(&self.buffer)?;
+            if let Some(block) = self.line(line) {
+                return Some(block);
+            }
+        }
+        None
+    }
+
+    /// All lines of this read have been taken: look at the unfinished one.
+    pub fn settle(&mut self) {
+        if self.fault.is_none() && (self.lines.start < self.buffer.len() || self.mode == Mode::Body)
+        {
+            self.tail();
+        }
+    }
+
+    /// End the input: the last block, although its blank line is missing.
+    pub fn close(&mut self) -> Option<Block> {
+        if self.fault.is_some() {
+            return None;
+        }
+        let end = self.buffer.len();
+        if self.lines.start < end || self.skipping {
+            let line = Line { start: self.lines.start, end, next: end };
+            self.lines.skip_to(end);
+            if let Some(block) = self.line(line) {
+                return Some(block);
+            }
+        }
+        if self.fault.is_some() { None } else { self.dispatch(end) }
+    }
+
+    #[must_use]
+    pub fn bytes(&self, span: Span) -> &[u8] {
+        &self.buffer[span.0..span.1]
+    }
+
+    /// Up to where the buffer holds nothing that a later read could change.
+    #[must_use]
+    pub fn ready(&self) -> usize {
+        if self.block.size > 0 { self.block.raw.0 } else { self.lines.start }
+    }
+
+    /// Whether all lines so far are complete, and the last may yet turn out a CRLF.
+    #[must_use]
+    pub fn ends_with_cr(&self) -> bool {
+        self.lines.after_cr
+    }
+
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.buffer.len()
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.buffer.is_empty()
+    }
+
+    /// Forget what is `ready`, at the end of a read.
+    pub fn compact(&mut self) {
+        if !self.keep_raw && self.block.size > 0 {
+            self.squeeze();
+        }
+        let count = self.ready();
+        if count == 0 {
+            return;
+        }
+        self.buffer.drain(..count);
+        self.lines.shift(count);
+        if self.block.size > 0 {
+            self.block.raw.0 -= count;
+            for span in self.block.spans_mut() {
+                *span = (span.0 - count, span.1 - count);
+            }
+        }
+        if self.buffer.capacity() > KEPT_CAPACITY && self.buffer.len() < KEPT_CAPACITY / 4 {
+            self.buffer.shrink_to(KEPT_CAPACITY);
+        }
+    }
+
+    /// Chunk output: throw away the comments that lie between the lines of an unfinished
+    /// block, once they are the larger part of what is held.
+    fn squeeze(&mut self) {
+        let (begun, held) = (self.block.raw.0, self.block.size);
+        if self.mode == Mode::Body || self.lines.start - begun < 2 * held + KEPT_CAPACITY {
+            return;
+        }
+        let mut kept = Vec::with_capacity(held + self.buffer.len() - self.lines.start);
+        for span in self.block.spans_mut() {
+            let at = kept.len();
+            kept.extend_from_slice(&self.buffer[span.0..span.1]);
+            *span = (at, kept.len());
+        }
+        self.block.raw.0 = 0;
+        let start = kept.len();
+        kept.extend_from_slice(&self.buffer[self.lines.start..]);
+        self.buffer = kept;
+        self.lines.skip_to(start);
+    }
+
+    fn line(&mut self, line: Line) -> Option<Block> {
+        if self.skipping {
+            self.skipping = false;
+            self.pass(line.start, line.end);
+            return None;
+        }
+        let mut start = line.start;
+        if self.at_start {
+            self.at_start = false;
+            if self.buffer[start..line.end].starts_with(BOM) {
+                start += BOM.len();
+            }
+        }
+        let head = (start, line.end.min(start + HEAD_OF_LINE));
+        if self.mode != Mode::Body && self.counts(head) && self.is_over(head, line.end - start) {
+            // The line is not to be passed on, so it counts as still unread.
+            self.lines.skip_to(line.start);
+            return None;
+        }
+        if self.mode == Mode::Undecided {
+            self.decide((start, line.end), line.start);
+        }
+        match self.mode {
+            Mode::Events => self.field(line, start),
+            Mode::Undecided => None,
+            Mode::Ndjson => self.json_line(line, start),
+            Mode::Body => {
+                self.check_body(line.next);
+                None
+            }
+        }
+    }
+
+    fn decide(&mut self, text: Span, raw_start: usize) {
+        let line = &self.buffer[text.0..text.1];
+        let Some(first) = line.iter().find(|byte| !matches!(byte, b' ' | b'\t')) else {
+            return;
+        };
+        self.mode = match first {
+            b'[' => Mode::Body,
+            b'{' if !scan::is_balanced(line) => Mode::Body,
+            b'{' => Mode::Ndjson,
+            _ => Mode::Events,
+        };
+        if self.mode == Mode::Body {
+            self.block = Block { kind: BlockKind::Body, raw: (raw_start, 0), ..Block::default() };
+        }
+    }
+
+    fn field(&mut self, line: Line, start: usize) -> Option<Block> {
+        let text = &self.buffer[start..line.end];
+        if text.is_empty() {
+            let begun = self.block.size > 0;
+            self.pass(line.start, line.end);
+            return if begun && self.fault.is_none() { self.dispatch(line.next) } else { None };
+        }
+        let colon = memchr::memchr(b':', text);
+        let name = &text[..colon.unwrap_or(text.len())];
+        let mut value = (start + colon.map_or(text.len(), |at| at + 1), line.end);
+        if self.buffer.get(value.0) == Some(&b' ') && value.0 < value.1 {
+            value.0 += 1;
+        }
+        if name == b"data" {
+            self.hold(line.start, text.len());
+            self.block.push_value(value);
+        } else if FIELDS.contains(&name) {
+            let kind = name[0];
+            self.hold(line.start, text.len());
+            self.control(kind, value);
+        } else if colon != Some(0) && self.is_stray(name, text) {
+            let is_error = name == ERROR_FIELD;
+            self.hold(line.start, text.len());
+            self.block.stray.push(if is_error { value } else { (start, line.end) });
+        } else {
+            self.saw_unknown |= colon != Some(0);
+            self.pass(line.start, line.end);
+        }
+        None
+    }
+
+    fn control(&mut self, kind: u8, value: Span) {
+        let text = &self.buffer[value.0..value.1];
+        match kind {
+            b'e' => self.block.event = Some(value),
+            b'i' => {
+                if !text.contains(&0) {
+                    self.id = Some(text.to_vec());
+                    self.block.id = Some(value);
+                }
+            }
+            _ => {
+                if !text.is_empty() && text.iter().all(u8::is_ascii_digit) {
+                    self.retry = Some(text.to_vec());
+                    self.block.retry = Some(value);
+                }
+            }
+        }
+    }
+
+    /// Whether a line that is no field may be a raw JSON error, or go on with one.
+    fn is_stray(&self, name: &[u8], text: &[u8]) -> bool {
+        self.sniff
+            && self.block.first.is_none()
+            && (name == ERROR_FIELD || text.first() == Some(&b'{') || !self.block.stray.is_empty())
+    }
+
+    fn json_line(&mut self, line: Line, start: usize) -> Option<Block> {
+        let text = &self.buffer[start..line.end];
+        if is_blank(text) {
+            return None;
+        }
+        Some(Block {
+            kind: BlockKind::Json,
+            raw: (line.start, line.next),
+            first: Some((start, line.end)),
+            ..Block::default()
+        })
+    }
+
+    /// Count a line of the block; the first one begins it.
+    fn hold(&mut self, raw_start: usize, size: usize) {
+        if self.block.size == 0 {
+            self.block.raw.0 = raw_start;
+        }
+        self.block.size += size;
+        self.check_event(self.block.size);
+    }
+
+    /// Bytes that no rule will look at.
+    fn pass(&mut self, start: usize, end: usize) {
+        if self.mode != Mode::Body && self.keep_raw && self.block.size > 0 {
+            self.hold(start, end - start);
+        }
+    }
+
+    fn check_event(&mut self, size: usize) {
+        if let Some(limit) = self.limits.event.filter(|limit| size > *limit) {
+            self.fault = Some((Unit::Event, limit));
+        }
+    }
+
+    fn check_body(&mut self, end: usize) {
+        self.block.size = end - self.block.raw.0;
+        self.check_event(self.block.size);
+    }
+
+    fn dispatch(&mut self, end: usize) -> Option<Block> {
+        let mut block = std::mem::take(&mut self.block);
+        if let Some(id) = &self.id {
+            self.last_event_id.clone_from(id);
+        }
+        block.raw.1 = end;
+        if block.kind == BlockKind::Body {
+            let mut start = block.raw.0;
+            if self.buffer[start..].starts_with(BOM) {
+                start += BOM.len();
+            }
+            block.first = Some((start, end));
+            return Some(block);
+        }
+        if block.first.is_some() {
+            return Some(block);
+        }
+        if block.stray.is_empty() {
+            return None;
+        }
+        block.kind = BlockKind::Stray;
+        Some(block)
+    }
+
+    /// Look at the unfinished line: is it over a limit, or can it be dropped?
+    fn tail(&mut self) {
+        let end = self.buffer.len();
+        if self.mode == Mode::Body {
+            self.lines.skip_to(end);
+            self.check_body(end);
+            return;
+        }
+        let mut start = self.lines.start;
+        if self.at_start {
+            let head = &self.buffer[start..end];
+            if head.len() < BOM.len() && BOM.starts_with(head) {
+                return;
+            }
+            if head.starts_with(BOM) {
+                start += BOM.len();
+            }
+        }
+        let head = (start, end.min(start + HEAD_OF_LINE));
+        if !self.skipping && self.counts(head) {
+            self.is_over(head, end - start);
+            return;
+        }
+        let head = &self.buffer[head.0..head.1];
+        if self.skipping || head.contains(&b':') || head.len() > LONGEST_FIELD {
+            self.saw_unknown |= !self.skipping && head.first() != Some(&b':');
+            self.skip_tail();
+        }
+    }
+
+    /// Whether a line that begins so passes a limit with its `size` bytes so far. The one
+    /// that it passes first is named: so the reads do not matter.
+    fn is_over(&mut self, head: Span, size: usize) -> bool {
+        let is_blank = is_blank(&self.buffer[head.0..head.1]);
+        let event = self.limits.event.filter(|_| !is_blank);
+        let room = event.map(|limit| limit.saturating_sub(self.block.size));
+        let line = self.limits.line.filter(|limit| room.is_none_or(|room| *limit <= room));
+        self.fault = match (line, event, room) {
+            (Some(limit), _, _) if size > limit => Some((Unit::Line, limit)),
+            (_, Some(limit), Some(room)) if size > room => Some((Unit::Event, limit)),
+            _ => None,
+        };
+        self.fault.is_some()
+    }
+
+    fn skip_tail(&mut self) {
+        if self.mode == Mode::Undecided {
+            self.mode = Mode::Events;
+        }
+        self.at_start = false;
+        self.skipping = true;
+        let (start, end) = (self.lines.start, self.buffer.len());
+        self.pass(start, end);
+        if self.keep_raw {
+            self.lines.skip_to(end);
+        } else {
+            self.buffer.truncate(start);
+            self.lines.skip_to(start);
+        }
+    }
+
+    /// Whether a line that begins so is held, and therefore bounded.
+    fn counts(&self, head: Span) -> bool {
+        let head = &self.buffer[head.0..head.1];
+        match self.mode {
+            Mode::Ndjson | Mode::Body => return true,
+            Mode::Undecided => {
+                let start = head.iter().find(|byte| !matches!(byte, b' ' | b'\t'));
+                if matches!(start, None | Some(b'{' | b'[')) {
+                    return true;
+                }
+            }
+            Mode::Events => {}
+        }
+        let name = &head[..memchr::memchr(b':', head).unwrap_or(head.len())];
+        FIELDS.contains(&name) || (head.first() != Some(&b':') && self.is_stray(name, head))
+    }
+}
+
+fn is_blank(text: &[u8]) -> bool {
+    text.iter().all(|byte| matches!(byte, b' ' | b'\t'))
+}

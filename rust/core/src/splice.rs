@@ -1,0 +1,146 @@
+//! Edits of members, made in the bytes.
+
+use crate::scan::{Member, Text};
+
+/// A new value for a member.
+#[derive(Clone, Debug)]
+pub(crate) enum New {
+    /// The value of another member, as it stands.
+    CopyOf(usize),
+    Text(Box<str>),
+}
+
+/// What happens to a member; a target is an index in the table's targets.
+#[derive(Clone, Debug)]
+pub(crate) enum Op {
+    Rename(usize),
+    Set(New),
+    /// A member of that name before it.
+    Insert(usize, New),
+    Drop,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Edit {
+    /// Place of the member in its delta.
+    pub(crate) member: usize,
+    pub(crate) op: Op,
+}
+
+/// A replacement of a half-open span.
+#[derive(Clone, Debug)]
+pub(crate) struct Cut {
+    start: usize,
+    end: usize,
+    new: Vec<u8>,
+}
+
+/// What the edits of one delta change in the text.
+pub(crate) fn cuts(
+    text: Text<'_>,
+    members: &[Member],
+    edits: &[Edit],
+    targets: &[Box<[u8]>],
+    made: &mut Vec<Cut>,
+) {
+    let value = |new: &New| match new {
+        New::CopyOf(at) => {
+            let value = members[*at].value;
+            text.bytes[value.start..value.end].to_vec()
+        }
+        New::Text(text) => encode_string(text),
+    };
+    for edit in edits {
+        let member = members[edit.member];
+        let (start, end, new) = match &edit.op {
+            Op::Rename(target) => (member.key_start, member.key_end, quoted(&targets[*target])),
+            Op::Set(new) => (member.value.start, member.value.end, value(new)),
+            Op::Insert(target, new) => {
+                let mut inserted = quoted(&targets[*target]);
+                inserted.push(b':');
+                inserted.extend_from_slice(&value(new));
+                inserted.push(b',');
+                (member.key_start, member.key_start, inserted)
+            }
+            Op::Drop => continue,
+        };
+        made.push(Cut { start, end, new });
+    }
+    removals(members, edits, made);
+}
+
+/// Spans of members that go, each run with exactly one of the commas around it.
+fn removals(members: &[Member], edits: &[Edit], made: &mut Vec<Cut>) {
+    let goes =
+        |at: usize| edits.iter().any(|edit| edit.member == at && matches!(edit.op, Op::Drop));
+    let mut at = 0;
+    while at < members.len() {
+        if !goes(at) {
+            at += 1;
+            continue;
+        }
+        let first = at;
+        while at < members.len() && goes(at) {
+            at += 1;
+        }
+        let (start, end) = if at < members.len() {
+            (members[first].key_start, members[at].key_start)
+        } else if first > 0 {
+            (members[first - 1].value.end, members[at - 1].value.end)
+        } else {
+            (members[first].key_start, members[at - 1].value.end)
+        };
+        made.push(Cut { start, end, new: Vec::new() });
+    }
+}
+
+/// Append the text with all cuts made.
+pub(crate) fn make(text: Text<'_>, made: &mut [Cut], out: &mut Vec<u8>) {
+    made.sort_by_key(|cut| (cut.start, cut.end));
+    let mut at = 0;
+    for cut in made {
+        out.extend_from_slice(&text.bytes[at..cut.start]);
+        out.extend_from_slice(&cut.new);
+        at = cut.end;
+    }
+    out.extend_from_slice(&text.bytes[at..]);
+}
+
+fn quoted(name: &[u8]) -> Vec<u8> {
+    let mut quoted = Vec::with_capacity(name.len() + 2);
+    quoted.push(b'"');
+    quoted.extend_from_slice(name);
+    quoted.push(b'"');
+    quoted
+}
+
+/// Write `text` as a JSON string with the fewest escapes, spelled as Python's json does.
+fn encode_string(text: &str) -> Vec<u8> {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    let mut encoded = Vec::with_capacity(text.len() + 2);
+    encoded.push(b'"');
+    for &byte in text.as_bytes() {
+        let short = match byte {
+            b'"' => b'"',
+            b'\\' => b'\\',
+            8 => b'b',
+            12 => b'f',
+            b'\n' => b'n',
+            b'\r' => b'r',
+            b'\t' => b't',
+            0..=0x1f => {
+                encoded.extend_from_slice(b"\\u00");
+                encoded.push(HEX[usize::from(byte >> 4)]);
+                encoded.push(HEX[usize::from(byte & 15)]);
+                continue;
+            }
+            _ => {
+                encoded.push(byte);
+                continue;
+            }
+        };
+        encoded.extend_from_slice(&[b'\\', short]);
+    }
+    encoded.push(b'"');
+    encoded
+}

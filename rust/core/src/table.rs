@@ -1,0 +1,75 @@
+//! The dialect table, as the Python side hands it over: no provider is known here.
+
+/// How a source holds its text; see `Source` in `dialects.py`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    Text,
+    Object,
+    Nested,
+}
+
+/// (value that `type` must have, name of the string member).
+pub type Pick = (Option<Box<[u8]>>, Box<[u8]>);
+
+/// One row of `SOURCES`.
+#[derive(Clone, Debug)]
+pub struct Source {
+    pub key: Box<[u8]>,
+    pub shape: Shape,
+    pub steps: Vec<Box<[u8]>>,
+    pub picks: Vec<Pick>,
+}
+
+/// One row of `TERMINALS`.
+#[derive(Clone, Debug)]
+pub struct Terminal {
+    pub path: Vec<Box<[u8]>>,
+    pub value: Option<Box<[u8]>>,
+}
+
+/// Everything that the engine knows of the outside world.
+#[derive(Clone, Debug)]
+pub struct Table {
+    pub sources: Vec<Source>,
+    /// Keys that the text is written to, the leading one first.
+    pub targets: Vec<Box<[u8]>>,
+    pub keep_original: bool,
+    pub terminals: Vec<Terminal>,
+    pub unfinished: Vec<Box<[u8]>>,
+    pub done_mark: Box<[u8]>,
+    /// Code points of emitted text that a choice remembers.
+    pub repeat_memory: usize,
+    pub max_choices: usize,
+    /// The distinct keys of sources and targets; a key's place here is its id.
+    pub keys: Vec<Box<[u8]>>,
+    /// For each source, the id of its key.
+    pub source_keys: Vec<usize>,
+    /// For each target, the id of its key.
+    pub target_keys: Vec<usize>,
+}
+
+impl Table {
+    /// Give every key its id.
+    #[must_use]
+    pub fn indexed(mut self) -> Self {
+        let mut keys: Vec<Box<[u8]>> = Vec::new();
+        let mut id_of = |key: &[u8]| {
+            keys.iter().position(|known| **known == *key).unwrap_or_else(|| {
+                keys.push(key.into());
+                keys.len() - 1
+            })
+        };
+        self.source_keys = self.sources.iter().map(|source| id_of(&source.key)).collect();
+        self.target_keys = self.targets.iter().map(|target| id_of(target)).collect();
+        self.keys = keys;
+        self
+    }
+
+    pub(crate) fn key_id(&self, name: &[u8]) -> Option<usize> {
+        self.keys.iter().position(|key| **key == *name)
+    }
+
+    pub(crate) fn is_target(&self, key: usize) -> bool {
+        self.target_keys.contains(&key)
+    }
+}

@@ -1,0 +1,297 @@
+//! The binding: types in and out, locks, and the two calls back into Python.
+
+mod host;
+
+use std::sync::{Mutex, PoisonError};
+
+use pyo3::prelude::*;
+use pyo3::sync::MutexExt;
+use pyo3::types::{PyBytes, PyDict, PyString};
+use streamnorm_core::{
+    Fault, Framer, Limits, Normalizer as Core, Output, Shape, Source, Table, Terminal, Unit,
+};
+
+use crate::host::PyHost;
+
+/// Raised with every change of this module's interface; `_engine.py` compares it.
+const ABI: u32 = 1;
+
+type PySource = (Vec<u8>, String, Vec<Vec<u8>>, Vec<(Option<Vec<u8>>, Vec<u8>)>);
+type PyTable =
+    (Vec<PySource>, Vec<(Vec<Vec<u8>>, Option<Vec<u8>>)>, Vec<Vec<u8>>, Vec<u8>, (usize, usize));
+
+fn boxed(bytes: Vec<u8>) -> Box<[u8]> {
+    bytes.into_boxed_slice()
+}
+
+/// The dialect table with what the options choose in it.
+fn table(rows: PyTable, targets: Vec<Vec<u8>>, keep_original: bool) -> Table {
+    let (sources, terminals, unfinished, done_mark, (repeat_memory, max_choices)) = rows;
+    let source = |(key, shape, steps, picks): PySource| Source {
+        key: boxed(key),
+        shape: match shape.as_str() {
+            "text" => Shape::Text,
+            "object" => Shape::Object,
+            _ => Shape::Nested,
+        },
+        steps: steps.into_iter().map(boxed).collect(),
+        picks: picks.into_iter().map(|(kind, name)| (kind.map(boxed), boxed(name))).collect(),
+    };
+    let terminal = |(path, value): (Vec<Vec<u8>>, Option<Vec<u8>>)| Terminal {
+        path: path.into_iter().map(boxed).collect(),
+        value: value.map(boxed),
+    };
+    Table {
+        sources: sources.into_iter().map(source).collect(),
+        targets: targets.into_iter().map(boxed).collect(),
+        keep_original,
+        terminals: terminals.into_iter().map(terminal).collect(),
+        unfinished: unfinished.into_iter().map(boxed).collect(),
+        done_mark: boxed(done_mark),
+        repeat_memory,
+        max_choices,
+        keys: Vec::new(),
+        source_keys: Vec::new(),
+        target_keys: Vec::new(),
+    }
+    .indexed()
+}
+
+fn unit_name(unit: Unit) -> &'static str {
+    match unit {
+        Unit::Line => "line",
+        Unit::Event => "event",
+    }
+}
+
+struct Stream {
+    core: Core,
+    host: PyHost,
+    out: Vec<u8>,
+}
+
+/// One stream's engine. The lock makes the answer defined when two threads meet in it.
+#[pyclass(frozen, module = "streamnorm._native")]
+struct Normalizer {
+    stream: Mutex<Stream>,
+    output: Output,
+}
+
+impl Normalizer {
+    fn with<T>(
+        &self,
+        py: Python<'_>,
+        work: impl FnOnce(&mut Stream) -> PyResult<T>,
+    ) -> PyResult<T> {
+        // A panic while the lock was held leaves no promise broken: the stream is over.
+        let mut stream = self.stream.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner);
+        work(&mut stream)
+    }
+
+    fn taken(&self, py: Python<'_>, stream: &mut Stream) -> PyResult<Py<PyAny>> {
+        match self.output {
+            Output::Dict => stream.host.take_chunks(py),
+            Output::Sse => {
+                let bytes = PyBytes::new(py, &stream.out);
+                stream.out.clear();
+                Ok(bytes.into_any().unbind())
+            }
+        }
+    }
+}
+
+#[pymethods]
+impl Normalizer {
+    #[new]
+    fn new(
+        rows: PyTable,
+        targets: Vec<Vec<u8>>,
+        keep_original: bool,
+        limits: (Option<usize>, Option<usize>),
+        output: &str,
+        calls: (Py<PyAny>, Py<PyAny>),
+    ) -> Self {
+        let is_sse = output == "sse";
+        let output = if is_sse { Output::Sse } else { Output::Dict };
+        let limits = Limits { line: limits.0, event: limits.1 };
+        let core = Core::new(table(rows, targets, keep_original), limits, output);
+        let host = PyHost::new(calls.0, calls.1, is_sse);
+        Self { stream: Mutex::new(Stream { core, host, out: Vec::new() }), output }
+    }
+
+    fn feed(&self, py: Python<'_>, data: &[u8]) -> PyResult<Py<PyAny>> {
+        self.with(py, |stream| {
+            stream.core.feed(data, &mut stream.host, &mut stream.out)?;
+            self.taken(py, stream)
+        })
+    }
+
+    fn close(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        self.with(py, |stream| {
+            stream.core.close(&mut stream.host, &mut stream.out)?;
+            self.taken(py, stream)
+        })
+    }
+
+    /// Facts of the fault that ended the stream, or None.
+    #[getter]
+    fn fault(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        self.with(py, |stream| {
+            let Some(fault) = stream.core.fault() else {
+                return Ok(None);
+            };
+            let facts = match fault {
+                Fault::Handed => return Ok(stream.host.fault(py)),
+                Fault::TooLarge(unit, limit) => {
+                    ("too_large", unit_name(*unit), *limit).into_pyobject(py)?.into_any()
+                }
+                Fault::Empty { done } => ("empty", *done).into_pyobject(py)?.into_any(),
+                Fault::NotSse(head) => {
+                    ("not_sse", PyBytes::new(py, head)).into_pyobject(py)?.into_any()
+                }
+                Fault::Truncated => ("truncated",).into_pyobject(py)?.into_any(),
+            };
+            Ok(Some(facts.unbind()))
+        })
+    }
+
+    /// Whether `[DONE]` was seen.
+    #[getter]
+    fn done(&self, py: Python<'_>) -> PyResult<bool> {
+        self.with(py, |stream| Ok(stream.core.is_done()))
+    }
+
+    /// The counters of what was decided here; see `counts_of` in `pure/normalizer.py`.
+    fn counts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        self.with(py, |stream| {
+            let counts = PyDict::new(py);
+            let tally = stream.core.tally();
+            for (name, counter) in [
+                ("carried", &tally.carried),
+                ("remaps", &tally.remaps),
+                ("removed", &tally.removed),
+                ("mirrored", &tally.mirrored),
+                ("repeated", &tally.repeated),
+                ("conflicts", &tally.conflicts),
+            ] {
+                let named = PyDict::new(py);
+                for (source, count) in counter.iter().enumerate().filter(|(_, count)| **count > 0) {
+                    named.set_item(source, count)?;
+                }
+                counts.set_item(name, named)?;
+            }
+            let (facts, declined) = stream.core.facts();
+            counts.set_item("events", facts.count)?;
+            counts.set_item("malformed", facts.malformed)?;
+            counts.set_item("declined", declined)?;
+            counts.set_item("visible", facts.visible)?;
+            counts.set_item("reasoning", facts.reasoning)?;
+            Ok(counts)
+        })
+    }
+}
+
+type PyEvent<'py> = (
+    Option<Bound<'py, PyString>>,
+    Bound<'py, PyString>,
+    Option<Bound<'py, PyString>>,
+    Option<Bound<'py, PyString>>,
+);
+
+/// The event stream decoder: framing alone, no rules.
+#[pyclass(frozen, module = "streamnorm._native")]
+struct Decoder {
+    framer: Mutex<Framer>,
+    flush_tail: bool,
+}
+
+/// Decode as the standard does: what is not UTF-8 becomes U+FFFD.
+fn text<'py>(py: Python<'py>, bytes: &[u8]) -> Bound<'py, PyString> {
+    PyString::new(py, &String::from_utf8_lossy(bytes))
+}
+
+fn event<'py>(
+    py: Python<'py>,
+    framer: &Framer,
+    block: &streamnorm_core::Block,
+) -> Option<PyEvent<'py>> {
+    let first = block.first?;
+    let field = |span: Option<_>| span.map(|span| text(py, framer.bytes(span)));
+    let data = if block.more.is_empty() {
+        text(py, framer.bytes(first))
+    } else {
+        let mut joined = Vec::new();
+        for (n, span) in block.values().enumerate() {
+            if n > 0 {
+                joined.push(b'\n');
+            }
+            joined.extend_from_slice(framer.bytes(span));
+        }
+        text(py, &joined)
+    };
+    Some((field(block.event), data, field(block.id), field(block.retry)))
+}
+
+impl Decoder {
+    fn with<T>(&self, py: Python<'_>, work: impl FnOnce(&mut Framer) -> T) -> T {
+        work(&mut self.framer.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+#[pymethods]
+impl Decoder {
+    #[new]
+    fn new(max_line: Option<usize>, max_event: Option<usize>, flush_tail: bool) -> Self {
+        let limits = Limits { line: max_line, event: max_event };
+        Self { framer: Mutex::new(Framer::new(limits, false, false)), flush_tail }
+    }
+
+    fn feed<'py>(&self, py: Python<'py>, data: &[u8]) -> Vec<PyEvent<'py>> {
+        self.with(py, |framer| {
+            let mut events = Vec::new();
+            framer.push(data);
+            while let Some(block) = framer.next_block() {
+                events.extend(event(py, framer, &block));
+            }
+            framer.settle();
+            framer.compact();
+            events
+        })
+    }
+
+    fn close<'py>(&self, py: Python<'py>) -> Vec<PyEvent<'py>> {
+        self.with(py, |framer| {
+            let block = if self.flush_tail { framer.close() } else { None };
+            block.and_then(|block| event(py, framer, &block)).into_iter().collect()
+        })
+    }
+
+    #[getter]
+    fn fault(&self, py: Python<'_>) -> Option<(&'static str, usize)> {
+        self.with(py, |framer| framer.fault.map(|(unit, limit)| (unit_name(unit), limit)))
+    }
+
+    #[getter]
+    fn last_event_id<'py>(&self, py: Python<'py>) -> Bound<'py, PyString> {
+        self.with(py, |framer| text(py, &framer.last_event_id))
+    }
+
+    #[getter]
+    fn retry<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyString>> {
+        self.with(py, |framer| framer.retry.as_deref().map(|retry| text(py, retry)))
+    }
+}
+
+/// The Rust engine of streamnorm; `streamnorm.native` is what calls it.
+#[pymodule]
+mod _native {
+    use pyo3::prelude::*;
+
+    #[pymodule_export]
+    use super::{Decoder, Normalizer};
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("ABI", super::ABI)
+    }
+}
