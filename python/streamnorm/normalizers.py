@@ -66,12 +66,11 @@ class _Normalizer:
         return make_report(self._module.NAME, self._engine.counts(), self._options.targets)
 
     def _feed(self, data: object) -> Any:
-        checked = check_bytes(data)
+        checked = data if type(data) is bytes else check_bytes(data)
         if self._closed:
             raise ValueError("feed() after close()")
-        if self._engine.fault is not None:
-            raise cast(StreamFault, self.fault)
         out = self._engine.feed(checked)
+        # An engine with a fault gives nothing, so this finds the older ones as well.
         if not out and self._engine.fault is not None:
             raise cast(StreamFault, self.fault)
         return out

@@ -38,7 +38,9 @@ class Normalizer:
         """Take the next bytes; return what they completed, as bytes or a list of chunks."""
         if self._waiting is not None:
             return self._end_of_wait(data) if data else b""
-        if self.done and self.fault is None:
+        if self.fault is not None:
+            return self._taken()
+        if self.done:
             return data if self._output == "sse" else []
         self._take(self._framer.feed(data))
         return self._taken()

@@ -8,12 +8,15 @@ business: that is why both outputs agree.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from ..dialects import SOURCES, TARGETS, Source
 from ..options import Options
 from .state import MAX_CHOICES, ChoiceState, fresh_part
 from .texts import is_represented, text_of
+
+
+_KEYS: Final = frozenset(source.key for source in SOURCES)
 
 
 class Edit(NamedTuple):
@@ -82,6 +85,8 @@ class Rules:
         Returns:
             The edits; none for most deltas. Each names a member as it was sent.
         """
+        if _KEYS.isdisjoint(delta):
+            return []
         texts = {i: text for i, s in enumerate(SOURCES) if (text := text_of(s, delta))}
         if not texts:
             return self._drop_empty(delta)

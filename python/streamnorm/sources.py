@@ -1,0 +1,253 @@
+"""What may be normalised: how a source of any shape is recognised, read and closed.
+
+Shapes, not classes, are looked at: none of the libraries is imported, and their next
+version or a look-alike works as well.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Final
+
+from . import faults
+
+_ACCEPTED: Final = (
+    "an asynchronous source: an async iterator of bytes, str, dicts or chunk objects, an httpx, "
+    "httpx2 or aiohttp response, a LiteLLM stream, or an awaitable of one of these"
+)
+
+# What LiteLLM's CustomStreamWrapper sets in its constructor, in every version from 1.78 on
+# (litellm/litellm_core_utils/streaming_handler.py). Its adapters to other APIs have a
+# ``completion_stream`` too, but not the others, and do not yield chat chunks.
+_WRAPPER_MARKS: Final = ("completion_stream", "logging_obj", "_hidden_params")
+
+# Where SDK objects keep the stream or response that they read from.
+_NESTED: Final = ("completion_stream", "response")
+_NESTED_DEPTH: Final = 4
+
+
+class Source:
+    """A source that is read and closed in one way, whatever its shape.
+
+    Args:
+        given: See `normalize_stream`. Nothing of it is touched before `open`.
+
+    Raises:
+        StreamFault: Of kind ``none_stream``: *given* is None.
+        TypeError: *given* has none of the shapes.
+    """
+
+    __slots__ = ("_awaiting", "_closing", "_given", "_iterator", "_targets")
+
+    def __init__(self, given: object) -> None:
+        _check(given)
+        self._given = given
+        self._iterator: object = None
+        self._targets: list[object] = []
+        self._closing = False
+        self._awaiting = False
+
+    @property
+    def wrapper(self) -> object | None:
+        """The source itself, if it is LiteLLM's stream wrapper (known once awaited), or None."""
+        return self._given if is_litellm_stream(self._given) else None
+
+    async def open(self) -> Callable[[], Awaitable[object]]:
+        """Await the source where it has to be, and start to iterate.
+
+        Returns:
+            What gives the next item, and raises StopAsyncIteration at the end.
+
+        Raises:
+            StreamFault: Of kind ``none_stream``: the awaitable gave None.
+            TypeError: It gave something that has none of the shapes.
+            Exception: What awaiting raised, as it is.
+        """
+        while (begin := _reader(self._given)) is None:
+            awaitable: Any = self._given
+            self._awaiting = True
+            try:
+                self._given = await awaitable
+            finally:
+                self._awaiting = False
+            _check(self._given)
+        iterator = begin()
+        self._iterator = iterator
+        return iterator.__anext__
+
+    async def close(self) -> None:
+        """Close the iterator, the source and what the source reads from.
+
+        May be called again: then only what was busy is tried again. An async generator in
+        which another task is waiting cannot be closed, nor can a coroutine that it awaits;
+        that task has to call this as well, once it has its answer.
+
+        Raises:
+            Exception: The first error of the iterator or the source itself, after all
+                were tried; of what lies below them errors do not matter.
+            BaseException: A cancellation, likewise after all were tried.
+        """
+        if self._awaiting:
+            return
+        if not self._closing:
+            self._closing = True
+            self._targets = self._holdings()
+        targets, self._targets = self._targets, []
+        failed: BaseException | None = None
+        for target in targets:
+            if getattr(target, "ag_running", False) is True:
+                self._targets.append(target)
+                continue
+            try:
+                await _shut(target)
+            except GeneratorExit:
+                raise  # nothing may be awaited any more
+            except Exception as error:  # noqa: BLE001 - raised below
+                if failed is None and (target is self._given or target is self._iterator):
+                    failed = error
+            except BaseException as error:  # noqa: BLE001 - raised below
+                # One cancellation must not leave the rest open; it goes on afterwards.
+                failed = error
+        if failed is not None:
+            raise failed
+
+    def _holdings(self) -> list[object]:
+        given = self._given
+        if self._iterator is None and asyncio.isfuture(given) and _has_result(given):
+            # The task was ready when its result could no longer be taken.
+            given = given.result()
+        found = [] if self._iterator is None else [self._iterator]
+        # Collected before anything is closed: closing may clear the attributes.
+        at: object = given
+        for _ in range(_NESTED_DEPTH):
+            if at is None:
+                break
+            if not any(at is other for other in found):
+                found.append(at)
+            at = next((below for name in _NESTED if (below := _peek(at, name)) is not None), None)
+        return found
+
+
+def is_litellm_stream(source: object) -> bool:
+    """Whether *source* has the shape of LiteLLM's ``CustomStreamWrapper``."""
+    return hasattr(type(source), "__aiter__") and all(
+        hasattr(source, mark) for mark in _WRAPPER_MARKS
+    )
+
+
+def to_bytes(item: object) -> bytes:
+    """Bytes of one item of a source of bytes or text.
+
+    Surrogates in a str, which UTF-8 cannot carry: those that stand for undecodable bytes
+    (PEP 383) become these bytes again, pairs become their character, others U+FFFD.
+
+    Raises:
+        TypeError: *item* is neither bytes-like nor str.
+    """
+    if isinstance(item, bytes):
+        return item
+    if isinstance(item, str):
+        try:
+            return item.encode("utf-8")
+        except UnicodeEncodeError:
+            return _encode_surrogates(item)
+    if isinstance(item, bytearray | memoryview):
+        return bytes(item)
+    raise TypeError(
+        f"the source gave an item of type {type(item).__name__} after bytes or str; "
+        "one source must give one sort of items"
+    )
+
+
+def _encode_surrogates(text: str) -> bytes:
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        paired = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+        return paired.encode("utf-8")
+
+
+def _reader(source: object) -> Callable[[], AsyncIterator[object]] | None:
+    """What starts to iterate *source*; None where it cannot be iterated (yet)."""
+    # httpx and httpx2: decoded content. Their sync responses have the method as well.
+    begin = getattr(source, "aiter_bytes", None)
+    if callable(begin):
+        return None if _is_sync_response(source) else begin
+    # aiohttp: ClientResponse.content, a StreamReader; iterating it would split lines,
+    # and fail on long ones.
+    begin = getattr(_content(source), "iter_any", None)
+    if callable(begin):
+        return begin  # type: ignore[no-any-return]
+    if hasattr(type(source), "__aiter__"):
+        return source.__aiter__  # type: ignore[attr-defined, no-any-return]
+    if hasattr(type(source), "__anext__"):
+        return lambda: source  # type: ignore[return-value]
+    return None
+
+
+def _content(source: object) -> object:
+    # A property (requests, httpx) would read the whole body.
+    if isinstance(getattr(type(source), "content", None), property):
+        return source
+    return getattr(source, "content", source)
+
+
+def _is_sync_response(source: object) -> bool:
+    stream = getattr(source, "stream", None)
+    return hasattr(type(stream), "__iter__") and not hasattr(type(stream), "__aiter__")
+
+
+def _check(source: object) -> None:
+    if source is None:
+        raise faults.none_stream()
+    if _reader(source) is None and not inspect.isawaitable(source):
+        name = type(source).__name__
+        raise TypeError(f"normalize_stream needs {_ACCEPTED}; not {name}{_hint(source)}")
+
+
+def _hint(source: object) -> str:
+    if isinstance(source, bytes | bytearray | memoryview | str | dict):
+        return ", which is a whole body (see normalize_response)"
+    if callable(getattr(source, "aiter_bytes", None)) or hasattr(type(source), "__iter__"):
+        return ", which is synchronous"
+    if hasattr(type(source), "__aenter__"):
+        return ": enter it with 'async with' and pass what that gives"
+    if callable(source):
+        return ": call it and pass what that gives"
+    return ""
+
+
+def _peek(source: object, name: str) -> object | None:
+    try:
+        return getattr(source, name, None)
+    except Exception:  # noqa: BLE001 - a property that fails holds nothing that we opened
+        return None
+
+
+def _has_result(future: asyncio.Future[Any]) -> bool:
+    return future.done() and not future.cancelled() and future.exception() is None
+
+
+async def _shut(target: object) -> None:
+    """Close *target* by whatever its closing method is called, if it has one.
+
+    A later name is tried where an earlier one fails: of ``aclose`` and ``close``, an
+    httpx response refuses the one that does not fit its stream.
+    """
+    failed: Exception | None = None
+    for name in ("aclose", "close", "cancel") if asyncio.isfuture(target) else ("aclose", "close"):
+        method = _peek(target, name)
+        if not callable(method):
+            continue
+        try:
+            result = method()
+            if inspect.isawaitable(result):
+                await result
+        except Exception as error:  # noqa: BLE001 - raised below
+            failed = failed or error
+        else:
+            return
+    if failed is not None:
+        raise failed
