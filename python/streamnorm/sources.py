@@ -6,10 +6,9 @@ version or a look-alike works as well.
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from . import faults
 
@@ -22,6 +21,11 @@ _ACCEPTED: Final = (
 # (litellm/litellm_core_utils/streaming_handler.py). Its adapters to other APIs have a
 # ``completion_stream`` too, but not the others, and do not yield chat chunks.
 _WRAPPER_MARKS: Final = ("completion_stream", "logging_obj", "_hidden_params")
+
+_Begin = Callable[[], AsyncIterator[object]]
+
+# A future or task, told by its shape: importing asyncio would be a third of our import.
+_FUTURE_MARKS: Final = ("__await__", "cancel", "cancelled", "done", "exception", "result")
 
 # Where SDK objects keep the stream or response that they read from.
 _NESTED: Final = ("completion_stream", "response")
@@ -115,9 +119,9 @@ class Source:
 
     def _holdings(self) -> list[object]:
         given = self._given
-        if self._iterator is None and asyncio.isfuture(given) and _has_result(given):
+        if self._iterator is None and _has_result(given):
             # The task was ready when its result could no longer be taken.
-            given = given.result()
+            given = given.result()  # type: ignore[attr-defined]
         found = [] if self._iterator is None else [self._iterator]
         # Collected before anything is closed: closing may clear the attributes.
         at: object = given
@@ -169,17 +173,17 @@ def _encode_surrogates(text: str) -> bytes:
         return paired.encode("utf-8")
 
 
-def _reader(source: object) -> Callable[[], AsyncIterator[object]] | None:
+def _reader(source: object) -> _Begin | None:
     """What starts to iterate *source*; None where it cannot be iterated (yet)."""
     # httpx and httpx2: decoded content. Their sync responses have the method as well.
     begin = getattr(source, "aiter_bytes", None)
     if callable(begin):
-        return None if _is_sync_response(source) else begin
+        return None if _is_sync_response(source) else cast(_Begin, begin)
     # aiohttp: ClientResponse.content, a StreamReader; iterating it would split lines,
     # and fail on long ones.
     begin = getattr(_content(source), "iter_any", None)
     if callable(begin):
-        return begin  # type: ignore[no-any-return]
+        return cast(_Begin, begin)
     if hasattr(type(source), "__aiter__"):
         return source.__aiter__  # type: ignore[attr-defined, no-any-return]
     if hasattr(type(source), "__anext__"):
@@ -226,8 +230,17 @@ def _peek(source: object, name: str) -> object | None:
         return None
 
 
-def _has_result(future: asyncio.Future[Any]) -> bool:
-    return future.done() and not future.cancelled() and future.exception() is None
+def _is_future(source: object) -> bool:
+    return all(hasattr(type(source), name) for name in _FUTURE_MARKS)
+
+
+def _has_result(source: Any) -> bool:
+    return (
+        _is_future(source)
+        and source.done()
+        and not source.cancelled()
+        and source.exception() is None
+    )
 
 
 async def _shut(target: object) -> None:
@@ -237,7 +250,7 @@ async def _shut(target: object) -> None:
     httpx response refuses the one that does not fit its stream.
     """
     failed: Exception | None = None
-    for name in ("aclose", "close", "cancel") if asyncio.isfuture(target) else ("aclose", "close"):
+    for name in ("aclose", "close", "cancel") if _is_future(target) else ("aclose", "close"):
         method = _peek(target, name)
         if not callable(method):
             continue

@@ -1,0 +1,130 @@
+"""Chunks that are objects already, dicts and models of SDKs, as the items of a source."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from streamnorm._engine import Engine
+
+from .aio import Made, collect, collect_sse, deltas, run, scripted
+from .helpers import DONE, chunk
+
+FIRST_OUT = {"reasoning_content": "why"}
+SECOND_OUT = {"content": "so"}
+
+
+@pytest.fixture
+def make(engine: Engine) -> Callable[..., Made]:
+    """Makes a scripted source and its normalised stream."""
+    return scripted(engine)
+
+
+def _chunk(delta: Any, finish: str | None = None, **more: Any) -> dict[str, Any]:
+    made: dict[str, Any] = json.loads(chunk(delta, finish, **more))
+    return made
+
+
+def test_dicts(make: Callable[..., Made]) -> None:
+    given = [_chunk({"reasoning": "why"}), _chunk({"content": "😀"}), _chunk({}, "stop")]
+    before = json.dumps(given)
+
+    async def main() -> None:
+        source, items = make(*given)
+        chunks, fault = await collect(items)
+        assert fault is None
+        assert deltas(chunks) == [FIRST_OUT, {"content": "😀"}, {}]
+        assert chunks[1] is given[1]  # what no rule touches is the very object
+        assert json.dumps(given) == before
+        assert (items.report.engine, items.report.events) == ("python", 3)
+        assert items.report.remaps == {"reasoning→reasoning_content": 1}
+        assert source.closes == 1
+
+        _, items = make(*given)
+        data, fault = await collect_sse(items)
+        assert fault is None
+        assert data.endswith(b'"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n')
+        _, items = make(data)
+        assert (await collect(items))[0] == chunks
+
+    run(main())
+
+
+def test_pydantic_objects(make: Callable[..., Made]) -> None:
+    pydantic = pytest.importorskip("pydantic")
+
+    class Delta(pydantic.BaseModel):  # type: ignore[misc, name-defined]
+        model_config = pydantic.ConfigDict(extra="allow")
+        content: str | None = None
+        role: str | None = None
+
+    class Choice(pydantic.BaseModel):  # type: ignore[misc, name-defined]
+        index: int
+        delta: Delta
+        finish_reason: str | None = None
+
+    class Chunk(pydantic.BaseModel):  # type: ignore[misc, name-defined]
+        model_config = pydantic.ConfigDict(extra="allow")
+        choices: list[Choice]
+
+    async def main() -> None:
+        given = [
+            Chunk.model_validate(_chunk({"reasoning": "why", "x": [1]}, id="c1")),
+            Chunk.model_construct(choices=[{"index": 0, "delta": {"content": "so"}}]),
+            Chunk.model_validate(_chunk({}, "stop")),
+        ]
+        _, items = make(*given)
+        chunks, fault = await collect(items)
+        assert fault is None
+        assert chunks[0]["id"] == "c1"
+        assert deltas(chunks) == [{"reasoning_content": "why", "x": [1]}, SECOND_OUT, {}]
+
+    run(main())
+
+
+def test_other_objects_that_turn_into_dicts(make: Callable[..., Made]) -> None:
+    class Sdk:
+        def to_dict(self) -> dict[str, Any]:
+            return _chunk({"reasoning": "why"}, "stop")
+
+    class Old:
+        def dict(self, exclude_unset: bool = False) -> dict[str, Any]:
+            assert exclude_unset
+            return _chunk(SECOND_OUT)
+
+    async def main() -> None:
+        _, items = make(Old(), Sdk())
+        assert deltas((await collect(items))[0]) == [SECOND_OUT, FIRST_OUT]
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("given", "kind", "count"),
+    [
+        ([_chunk({"content": "a"})], "truncated", 1),
+        ([_chunk({"content": "a"}), {"error": {"message": "no"}}], "error_event", 1),
+        ([_chunk({"content": "a"}, error={"message": "no"})], "error_event", 1),
+        ([_chunk({"content": "a"}), OSError("gone")], "transport", 1),
+        ([{"type": "message_stop"}], None, 1),
+    ],
+)
+def test_how_a_stream_of_objects_ends(
+    make: Callable[..., Made], given: list[Any], kind: str | None, count: int
+) -> None:
+    async def main() -> None:
+        source, items = make(*given)
+        chunks, fault = await collect(items)
+        assert len(chunks) == count
+        assert (fault and fault.kind) == kind
+        assert source.closes == 1
+        source, items = make(*given)
+        data, fault = await collect_sse(items)
+        assert data.count(b"data: {") == count
+        assert data.endswith(DONE) is (kind is None)
+        assert (fault and fault.kind) == kind
+
+    run(main())

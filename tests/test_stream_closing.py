@@ -1,0 +1,260 @@
+"""`NormalizedStream` when it is left: cancelled, closed, dropped, read by two."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any, NamedTuple
+
+import pytest
+
+from streamnorm import NormalizedStream, normalize_stream
+from streamnorm._engine import Engine
+from streamnorm.demo.upstream import Upstream
+
+from .aio import Pause, Script, run
+from .helpers import DONE, chunk, event, stream
+
+FIRST = event(chunk({"reasoning": "why"}))
+SECOND = event(chunk({"content": "so"}))
+
+
+class Slow(Script):
+    """A script that suspends while it is closed, too."""
+
+    async def aclose(self) -> None:
+        self.closes += 1
+        await Pause()
+        await Pause()
+
+
+class Opened(NamedTuple):
+    """A stream, and what it is iterated by: itself or its bytes."""
+
+    stream: NormalizedStream
+    items: Any
+
+
+def opened(source: object, engine: Engine, how: str = "chunks") -> Opened:
+    made = normalize_stream(source, _engine_module=engine)
+    return Opened(made, made.sse() if how == "sse" else made)
+
+
+async def use(opened: Opened) -> int:
+    count = 0
+    async with opened.stream:
+        async for _ in opened.items:
+            count += 1
+    return count
+
+
+def is_at_its_end(items: Any) -> bool:
+    try:
+        drive(items.__anext__(), 99, "drop")
+    except StopAsyncIteration:
+        return True
+    return False
+
+
+def drive(coroutine: Any, at: int, how: str) -> Any:
+    """Run *coroutine* by hand; at suspension number *at*, cancel it or drop it."""
+    try:
+        for _ in range(at):
+            coroutine.send(None)
+        if how == "drop":
+            coroutine.close()
+            return "dropped"
+        coroutine.throw(asyncio.CancelledError())
+        while True:  # what it does afterwards may suspend as often as it likes
+            coroutine.send(None)
+    except StopIteration as stopped:
+        return stopped.value
+    except asyncio.CancelledError:
+        return "cancelled"
+
+
+@pytest.mark.parametrize("how", ["chunks", "sse"])
+@pytest.mark.parametrize("end", [DONE, b"", OSError("gone"), event(b"{oops")], ids=repr)
+def test_cancellation_at_every_suspension(engine: Engine, how: str, end: Any) -> None:
+    steps = [Pause(), FIRST, Pause(), Pause(), SECOND + event(chunk({}, "stop")), Pause(), end]
+    seen = set()
+    for at in range(1, 12):
+        source = Slow(steps)
+        left = opened(source, engine, how)
+        try:
+            seen.add(str(drive(use(left), at, "cancel")))
+        except Exception as error:  # noqa: BLE001 - the fault, once all was read
+            seen.add(type(error).__name__)
+        assert source.closes == 1, at
+        assert is_at_its_end(left.items)
+    assert "cancelled" in seen
+    assert len(seen) == 2  # and, past the last suspension, how it ends without
+
+
+@pytest.mark.parametrize("how", ["chunks", "sse"])
+def test_a_coroutine_dropped_at_every_suspension_awaits_nothing(engine: Engine, how: str) -> None:
+    async def read(items: Any) -> None:
+        async for _ in items:
+            pass
+
+    for at in range(1, 9):
+        source = Slow([Pause(), FIRST, Pause(), Pause(), SECOND, Pause(), DONE])
+        items = opened(source, engine, how).items
+        # An await while GeneratorExit is under way would be a RuntimeError.
+        outcome = drive(read(items), at, "drop")
+        assert outcome == ("dropped" if at < 7 else None)
+        assert is_at_its_end(items)
+        assert source.closes == 1, at
+
+
+def test_cancellation_while_the_source_is_awaited(engine: Engine) -> None:
+    async def main() -> None:
+        left = []
+
+        async def opening() -> Any:
+            try:
+                await asyncio.sleep(60)
+            finally:
+                left.append(True)
+
+        items = normalize_stream(opening(), _engine_module=engine)
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(anext(items), 0.01)
+        assert left == [True]
+        assert await anext(items, None) is None
+
+    run(main())
+
+
+@pytest.mark.parametrize("client", ["httpx", "httpx2", "aiohttp"])
+def test_cancellation_anywhere_in_a_real_request(engine: Engine, client: str) -> None:
+    module = pytest.importorskip(client)
+    body = stream({"reasoning": "a"}, {"content": "b"})
+
+    async def main() -> None:
+        outcomes = set()
+        async with Upstream() as up:
+            up.add("x", [body[at : at + 60] for at in range(0, len(body), 60)], pace=0.0005)
+            session = module.ClientSession() if client == "aiohttp" else module.AsyncClient()
+            async with session as http:
+                for turns in [*range(1, 40), 80, 2000]:
+                    if client == "aiohttp":
+                        request = http.get(up.url("x"))
+                    else:
+                        request = http.send(http.build_request("GET", up.url("x")), stream=True)
+                    task = asyncio.ensure_future(use(opened(request, engine)))
+                    for _ in range(turns):
+                        if task.done():
+                            break
+                        await asyncio.sleep(0 if turns < 2000 else 0.001)
+                    task.cancel()
+                    outcomes.update(await asyncio.gather(task, return_exceptions=True))
+            await up.drained()
+        assert {str(outcome) for outcome in outcomes} == {"", "3"}
+
+    run(main())
+
+
+def test_two_tasks_cannot_read_at_once(engine: Engine) -> None:
+    async def main() -> None:
+        gate = asyncio.Event()
+        source = Script([gate, FIRST + SECOND, DONE])
+        items = normalize_stream(source, _engine_module=engine)
+        reading = asyncio.ensure_future(anext(items))
+        await asyncio.sleep(0)
+        with pytest.raises(RuntimeError, match="already being read by another task"):
+            await anext(items)
+        gate.set()
+        assert await reading  # the first reader is not disturbed
+        assert len([one async for one in items]) == 1
+        assert source.closes == 1
+
+    run(main())
+
+
+def test_closing_while_another_task_reads(engine: Engine) -> None:
+    class Wakes(Script):
+        """Like aiohttp's response: closing it makes the read fail."""
+
+        def __init__(self) -> None:
+            super().__init__([FIRST])
+            self.broken: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+        async def __anext__(self) -> Any:
+            return await self.broken
+
+        async def aclose(self) -> None:
+            self.closes += 1
+            self.broken.set_exception(ConnectionError("Connection closed"))
+
+    async def main() -> None:
+        source = Wakes()
+        items = normalize_stream(source, _engine_module=engine)
+        reading = asyncio.ensure_future(anext(items, "end"))
+        await asyncio.sleep(0)
+        await items.aclose()
+        assert await reading == "end"
+        assert items.fault is None
+        assert source.closes == 1
+
+    run(main())
+
+
+def test_closing_while_another_task_reads_from_a_bare_generator(engine: Engine) -> None:
+    async def main() -> None:
+        gate, closed = asyncio.Event(), []
+
+        async def source() -> AsyncIterator[bytes]:
+            try:
+                await gate.wait()
+                yield FIRST
+            finally:
+                closed.append(True)
+
+        items = normalize_stream(source(), _engine_module=engine)
+        reading = asyncio.ensure_future(anext(items, "end"))
+        await asyncio.sleep(0)
+        await items.aclose()  # Python refuses to close a generator that runs
+        assert not closed
+        gate.set()
+        assert await reading == "end"
+        assert closed
+
+    run(main())
+
+
+@pytest.mark.parametrize("how", ["chunks", "sse"])
+def test_breaking_off_and_closing(engine: Engine, how: str) -> None:
+    async def main() -> None:
+        closed = []
+
+        async def source() -> AsyncIterator[bytes]:
+            try:
+                for _ in range(9):
+                    yield FIRST + SECOND
+            finally:
+                await asyncio.sleep(0)
+                closed.append(True)
+
+        made, items = opened(source(), engine, how)
+        async with made:
+            async for _ in items:
+                break
+            assert not closed
+        assert closed
+        assert await anext(items, None) is None
+
+    run(main())
+
+
+def test_what_was_not_delivered_is_dropped_on_closing(engine: Engine) -> None:
+    async def main() -> None:
+        items = normalize_stream(Script([FIRST + SECOND + event(b"{")]), _engine_module=engine)
+        await anext(items)
+        assert items.fault is not None
+        await items.aclose()
+        assert [one async for one in items] == []
+        assert items.fault is not None
+        assert items.fault.kind == "corrupt"
+
+    run(main())
