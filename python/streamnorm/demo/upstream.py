@@ -97,7 +97,7 @@ class Upstream:
             pace: Seconds before each piece of *streams*.
         """
         self.requests: list[Request] = []
-        self.open_connections = 0
+        self.open_connections: int = 0
         self._routes: dict[str, Route] = {}
         self._port = 0
         self._server: asyncio.Server | None = None
