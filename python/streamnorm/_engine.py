@@ -29,19 +29,24 @@ class NormalizerEngine(Protocol):
     @property
     def fault(self) -> tuple[Any, ...] | None:
         """Facts of the fault that ended the stream."""
+        ...
 
     @property
     def done(self) -> bool:
         """The mark that ends the stream (``[DONE]``) was seen: nothing that counts follows."""
+        ...
 
     def feed(self, data: bytes) -> Any:
         """Take the next bytes."""
+        ...
 
     def close(self) -> Any:
         """End the stream."""
+        ...
 
     def counts(self) -> dict[str, Any]:
         """The counters of the report; see `pure.normalizer.Normalizer.counts`."""
+        ...
 
 
 class DecoderEngine(Protocol):
@@ -50,20 +55,25 @@ class DecoderEngine(Protocol):
     @property
     def fault(self) -> tuple[str, int] | None:
         """(unit, limit) once a limit is passed."""
+        ...
 
     @property
     def last_event_id(self) -> str:
         """The last event id, as the standard keeps it."""
+        ...
 
     @property
     def retry(self) -> str | None:
         """The last valid ``retry`` value as sent."""
+        ...
 
     def feed(self, data: bytes) -> list[tuple[str | None, str, str | None, str | None]]:
         """Take the next bytes."""
+        ...
 
     def close(self) -> list[tuple[str | None, str, str | None, str | None]]:
         """End the input."""
+        ...
 
 
 class Engine(Protocol):
@@ -73,11 +83,13 @@ class Engine(Protocol):
 
     def normalizer(self, options: Options, output: Any) -> NormalizerEngine:
         """A new engine for one stream; *output* is ``sse`` or ``dict``."""
+        ...
 
     def decoder(
         self, max_line: int | None, max_event: int | None, flush_tail: bool
     ) -> DecoderEngine:
         """A new event stream decoder."""
+        ...
 
 
 def choose(wish: str | None = None) -> Engine:
@@ -106,13 +118,13 @@ def _load_native(*, required: bool) -> Engine | None:
         # import_module, not `from . import`: only so can a missing extension be told from
         # one whose own imports fail.
         extension = importlib.import_module("._native", __package__)
-    except ModuleNotFoundError as error:
-        if required or error.name != f"{__package__}._native":
+    except ImportError as error:
+        if isinstance(error, ModuleNotFoundError) and error.name == f"{__package__}._native":
+            if not required:
+                return None
             raise ImportError(
                 f"{_VARIABLE}=rust, but this installation of streamnorm has no Rust engine"
             ) from error
-        return None
-    except ImportError as error:
         if required:
             raise ImportError(f"the Rust engine of streamnorm cannot be loaded: {error}") from error
         warnings.warn(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from typing import Any, Final
 
 try:
@@ -39,7 +40,8 @@ def loads(data: bytes) -> Any:
     Raises:
         ValueError: *data* is not JSON, or is nested deeper than `MAX_DEPTH`.
     """
-    if data.count(b"[") + data.count(b"{") > MAX_DEPTH and _depth(data) > MAX_DEPTH:
+    # A document so deep is longer than twice its depth: most need no count.
+    if len(data) > 2 * MAX_DEPTH and _is_too_deep(data):
         raise ValueError("nested too deeply")
     if orjson is not None and _LONG_NUMBER not in data.translate(_DIGITS):
         try:
@@ -47,6 +49,15 @@ def loads(data: bytes) -> Any:
         except ValueError:
             pass
     return _exact(data)
+
+
+# For a document that the Rust engine has read: it has neither the depth nor the integers
+# that `loads` looks for. The numbers that orjson refuses are tried again with `loads`.
+fast_loads: Final[Callable[[bytes], Any]] = loads if orjson is None else orjson.loads
+
+
+def _is_too_deep(data: bytes) -> bool:
+    return data.count(b"[") + data.count(b"{") > MAX_DEPTH and _depth(data) > MAX_DEPTH
 
 
 def _exact(data: bytes) -> Any:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from typing import Any
 
 from . import _native
-from ._json import loads
+from ._json import fast_loads, loads
 from .dialects import DONE_MARK, SOURCES, TERMINALS, UNFINISHED
 from .options import Options
 from .pure.documents import Documents, Output, counts_of
 from .pure.state import MAX_CHOICES, REPEAT_MEMORY
 
 NAME = "rust"
+
+
+def _limit(limit: int | None) -> int | None:
+    # No input reaches sys.maxsize; a larger int does not fit Rust's own.
+    return limit if limit is None or limit < sys.maxsize else None
 
 
 def _utf8(text: str | None) -> bytes | None:
@@ -45,13 +52,13 @@ class Normalizer:
             _TABLE,
             [target.encode() for target in options.targets],
             options.keep_original,
-            (options.max_line_bytes, options.max_event_bytes),
+            (_limit(options.max_line_bytes), _limit(options.max_event_bytes)),
             output,
-            (loads, self._documents.hand_over),
+            (fast_loads, loads, self._documents.hand_over),
         )
         # Bound here, not as methods: one Python call less for every network read.
-        self.feed = self._native.feed
-        self.close = self._native.close
+        self.feed: Callable[[bytes], Any] = self._native.feed
+        self.close: Callable[[], Any] = self._native.close
 
     @property
     def fault(self) -> tuple[Any, ...] | None:
@@ -81,4 +88,4 @@ def normalizer(options: Options, output: Output) -> Normalizer:
 
 def decoder(max_line: int | None, max_event: int | None, flush_tail: bool) -> _native.Decoder:
     """A new event stream decoder."""
-    return _native.Decoder(max_line, max_event, flush_tail)
+    return _native.Decoder(_limit(max_line), _limit(max_event), flush_tail)

@@ -209,11 +209,11 @@ class SSEDecoder:
             TypeError: *data* is not bytes, bytearray or memoryview.
             ValueError: After `close`.
         """
-        checked = check_bytes(data)
+        checked = data if type(data) is bytes else check_bytes(data)
         if self._closed:
             raise ValueError("feed() after close()")
-        self._raise_before()
         events = self._engine.feed(checked)
+        # A decoder with a fault gives nothing, so this finds the older ones as well.
         if not events:
             self._raise_before()
         return [ServerSentEvent(*event) for event in events]

@@ -23,7 +23,8 @@ class Options(NamedTuple):
             ``raise`` a `StreamFault` of kind ``corrupt``, or ``skip`` it (counted). In
             byte output such an event always passes verbatim.
         max_line_bytes: Longest line, in bytes without its end; None for no limit.
-        max_event_bytes: Largest event, in bytes of its field lines; None for no limit.
+        max_event_bytes: Largest event, in bytes of its field lines; None for no limit. For
+            byte output, which has to hold them, comments inside an event count as well.
     """
 
     reasoning: ReasoningKey = "reasoning_content"

@@ -44,11 +44,11 @@ class Documents:
 
     def __init__(self, options: Options) -> None:
         self._options = options
-        self.rules = Rules(options)
-        self.complete = False
-        self.visible = False
-        self.count = 0
-        self.malformed = 0
+        self.rules: Rules = Rules(options)
+        self.complete: bool = False
+        self.visible: bool = False
+        self.count: int = 0
+        self.malformed: int = 0
 
     def chunk(self, data: bytes) -> tuple[dict[str, Any] | None, FaultFacts | None]:
         """Normalise one document to a chunk.
@@ -120,12 +120,14 @@ class Documents:
 
     def _look(self, value: dict[str, Any]) -> FaultFacts | None:
         self.count += 1
+        if value.get("error"):
+            return ("error_event", value)
         if "choices" not in value:
             self.visible = True
             self.complete = self.complete or any(
                 _stands(value, mark.path, mark.value) for mark in TERMINALS
             )
-        return ("error_event", value) if value.get("error") else None
+        return None
 
     def _not_a_chunk(self, data: bytes, value: Any) -> FaultFacts | None:
         # Google's error bodies are lists of one object.

@@ -52,7 +52,7 @@ class Block:
         self.id: bytes | None = None
         self.retry: bytes | None = None
         self.stray: list[bytes] = []
-        self.size = 0
+        self.size: int = 0
 
 
 Item = bytes | Block
@@ -92,13 +92,13 @@ class Framer:
         # The line being read is a comment or an unknown field: its bytes are not held.
         self._skipping = False
         self.fault: tuple[Unit, int] | None = None
-        self.last_event_id = b""
+        self.last_event_id: bytes = b""
         self._id: bytes | None = None
         self.retry: bytes | None = None
         # For the fault of a body that is no event stream: its first bytes, and whether a
         # line was seen that is neither a field nor a comment.
-        self.head = b""
-        self.saw_unknown = False
+        self.head: bytes = b""
+        self.saw_unknown: bool = False
         # Lines of the read in which a limit was passed; see `drain`.
         self._unread = b""
         self._out: list[Item] = []
@@ -145,8 +145,8 @@ class Framer:
 
     @property
     def ends_with_cr(self) -> bool:
-        """Whether all lines so far are complete, and the last may yet turn out a CRLF."""
-        return self._splitter.after_cr
+        """Whether nothing is held, and the last line end may yet turn out a CRLF."""
+        return self._splitter.after_cr and self._block.size == 0
 
     def _taken(self) -> list[Item]:
         out, self._out = self._out, []
@@ -162,6 +162,8 @@ class Framer:
             self._at_start = False
             text = text.removeprefix(BOM)
         head = text[:HEAD_OF_LINE]
+        if self._is_indented(head):
+            return
         if self._mode != "body" and self._counts(head) and self._is_over(head, len(text)):
             return
         if self._mode == "undecided":
@@ -294,6 +296,8 @@ class Framer:
                 head = head[len(BOM) :]
                 held -= len(BOM)
         head = head[:HEAD_OF_LINE]
+        if self._is_indented(head):
+            return
         if self._skipping or not self._counts(head):
             if self._skipping or self._is_skippable(head):
                 if self._mode == "undecided":
@@ -303,8 +307,21 @@ class Framer:
                     self.saw_unknown = True
                 self._skipping = True
                 self._raw(self._splitter.take())
-        else:
+        elif self._is_certain(head):
             self._is_over(head, held)
+
+    def _is_certain(self, head: bytes) -> bool:
+        """Whether no byte that may follow makes the line that begins so one that is not held."""
+        if self._mode == "ndjson" or self._block.stray or self._is_skippable(head):
+            return True
+        return head.lstrip(b" \t")[:1] in (b"", b"{", b"[")
+
+    def _is_indented(self, head: bytes) -> bool:
+        """Whether the first line passes its limit before it says anything."""
+        blanks = len(head) - len(head.lstrip(b" \t"))
+        if self._mode == "undecided" and self._max_line is not None and blanks > self._max_line:
+            self.fault = ("line", self._max_line)
+        return self.fault is not None
 
     def _is_over(self, head: bytes, size: int) -> bool:
         """Whether a line that begins so passes a limit with its *size* bytes so far.

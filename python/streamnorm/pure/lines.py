@@ -15,10 +15,10 @@ class LineSplitter:
         # Pieces of the unfinished line. Joined once, when its end comes: joining at every
         # read would cost the square of the line's length.
         self._held: list[bytes] = []
-        self.held_bytes = 0
+        self.held_bytes: int = 0
         # The last line ended with a CR that was the last byte of its read. The line is
         # complete; an LF at the start of the next read belongs to that same line end.
-        self.after_cr = False
+        self.after_cr: bool = False
 
     def feed(self, data: bytes) -> tuple[bytes, list[bytes]]:
         """Take the next bytes.

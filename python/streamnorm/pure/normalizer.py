@@ -18,15 +18,15 @@ class Normalizer:
     """
 
     def __init__(self, options: Options, output: Output) -> None:
-        self.documents = Documents(options)
-        self._output = output
+        self.documents: Documents = Documents(options)
+        self._output: Output = output
         self._framer = Framer(
             options.max_line_bytes,
             options.max_event_bytes,
             keep_raw=output == "sse",
             sniff=True,
         )
-        self.done = False
+        self.done: bool = False
         self._closed = False
         self.fault: FaultFacts | None = None
         # Byte output: a fault whose event ended with a CR that was the last byte of its

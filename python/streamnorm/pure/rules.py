@@ -15,7 +15,6 @@ from ..options import Options
 from .state import MAX_CHOICES, ChoiceState, fresh_part
 from .texts import is_represented, text_of
 
-
 _KEYS: Final = frozenset(source.key for source in SOURCES)
 
 
@@ -71,8 +70,8 @@ class Rules:
             i for i, s in enumerate(SOURCES) if s.shape == "text" and s.key not in self._targets
         ]
         self.states: dict[int, ChoiceState] = {}
-        self.tally = Tally()
-        self.reasoning_seen = False
+        self.tally: Tally = Tally()
+        self.reasoning_seen: bool = False
 
     def apply(self, index: int, delta: Mapping[str, Any], final: bool) -> list[Edit]:
         """Decide one delta.
@@ -178,6 +177,8 @@ class Rules:
                 edits.append(Edit("set", target, "", value, origin))
             elif delta[target] == text:
                 placed += 1
+                if fresh != text:
+                    edits.append(Edit("set", target, "", fresh))
         if not placed and not missing:
             return None
         if self._is_movable(delta, source, text):
@@ -217,7 +218,7 @@ class Rules:
 
     def _is_free(self, value: Any, target: str, text: str, repeats: frozenset[int]) -> bool:
         """Whether an output key's value may be replaced: it says nothing, or nothing new."""
-        if value is None or value == "":
+        if value is None or value in ("", [], {}):
             return True
         if any(SOURCES[i].key == target for i in repeats):
             return True

@@ -31,12 +31,12 @@ class ChoiceState:
     __slots__ = ("_parts", "cursors", "forgotten", "fragments", "last", "leader", "length")
 
     def __init__(self) -> None:
-        self.leader = -1
-        self.length = 0
-        self.fragments = 0
-        self.last = 0
+        self.leader: int = -1
+        self.length: int = 0
+        self.fragments: int = 0
+        self.last: int = 0
         self.cursors: dict[int, int] = {}
-        self.forgotten = False
+        self.forgotten: bool = False
         self._parts: list[str] = []
 
     def whole(self) -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from ..dialects import OBJECT_LABELS, OBJECT_LIST, OBJECT_TEXT_KEYS, Source
+
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
 def text_of(source: Source, delta: Mapping[str, Any]) -> str:
@@ -17,7 +20,7 @@ def text_of(source: Source, delta: Mapping[str, Any]) -> str:
         return value if isinstance(value, str) else ""
     if source.shape == "object":
         return _object_text(value) if isinstance(value, dict) else ""
-    return "".join(_nested_texts(value, source.steps, source.picks))
+    return _joined(_nested_texts(value, source.steps, source.picks))
 
 
 def _object_text(value: dict[str, Any]) -> str:
@@ -28,7 +31,16 @@ def _object_text(value: dict[str, Any]) -> str:
     items = value.get(OBJECT_LIST[0])
     if not isinstance(items, list):
         return ""
-    return "".join(_piece(item) for item in items if isinstance(item, dict))
+    return _joined([_piece(item) for item in items if isinstance(item, dict)])
+
+
+def _joined(pieces: list[str]) -> str:
+    text = "".join(pieces)
+    if text.isascii() or _SURROGATE.search(text) is None:
+        return text
+    # Two pieces may hold the two halves of one character, which a JSON parser that reads
+    # them in one string makes one.
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
 
 
 def _piece(item: dict[str, Any]) -> str:

@@ -173,7 +173,7 @@ fn read_delta(text: Text<'_>, at: usize, rules: &Rules) -> Scan<(Delta, usize)> 
     let mut cursor = Cursor::new(at);
     while let Some(member) = text.next_member(&mut cursor, 3)? {
         let name = text.name(&member);
-        let is_list = member.value.kind == Kind::Array && !is_empty_list(text, member.value);
+        let is_list = member.value.kind == Kind::Array(false);
         if name == b"content" {
             let is_text = matches!(member.value.kind, Kind::Str(_));
             delta.is_visible |= is_list || (is_text && !is_empty_string(member.value));
@@ -193,10 +193,6 @@ fn read_delta(text: Text<'_>, at: usize, rules: &Rules) -> Scan<(Delta, usize)> 
         delta.members.push(member);
     }
     Ok((delta, cursor.at))
-}
-
-fn is_empty_list(text: Text<'_>, value: Value) -> bool {
-    text.bytes.get(text.skip_space(value.start + 1)) == Some(&b']')
 }
 
 /// An integer index; None for a value that is none, declined for one that is huge.
@@ -230,7 +226,7 @@ fn stands(
         };
     };
     if **step == *b"*" {
-        if value.kind != Kind::Array {
+        if !matches!(value.kind, Kind::Array(_)) {
             return Ok(false);
         }
         let mut cursor = Cursor::new(value.start);

@@ -210,7 +210,8 @@ impl Framer {
             }
         }
         let head = (start, line.end.min(start + HEAD_OF_LINE));
-        if self.mode != Mode::Body && self.counts(head) && self.is_over(head, line.end - start) {
+        let is_held = self.mode != Mode::Body && self.counts(head);
+        if self.is_indented(head) || (is_held && self.is_over(head, line.end - start)) {
             // The line is not to be passed on, so it counts as still unread.
             self.lines.skip_to(line.start);
             return None;
@@ -385,15 +386,42 @@ impl Framer {
             }
         }
         let head = (start, end.min(start + HEAD_OF_LINE));
+        if self.is_indented(head) {
+            return;
+        }
         if !self.skipping && self.counts(head) {
-            self.is_over(head, end - start);
+            if self.is_certain(head) {
+                self.is_over(head, end - start);
+            }
             return;
         }
         let head = &self.buffer[head.0..head.1];
-        if self.skipping || head.contains(&b':') || head.len() > LONGEST_FIELD {
+        if self.skipping || names_its_field(head) {
             self.saw_unknown |= !self.skipping && head.first() != Some(&b':');
             self.skip_tail();
         }
+    }
+
+    /// Whether no byte that may follow makes the line that begins so one that is not held.
+    fn is_certain(&self, head: Span) -> bool {
+        let head = &self.buffer[head.0..head.1];
+        let start = head.iter().find(|byte| !matches!(byte, b' ' | b'\t'));
+        self.mode == Mode::Ndjson
+            || !self.block.stray.is_empty()
+            || names_its_field(head)
+            || matches!(start, None | Some(b'{' | b'['))
+    }
+
+    /// Whether the first line passes its limit before it says anything.
+    fn is_indented(&mut self, head: Span) -> bool {
+        let head = &self.buffer[head.0..head.1];
+        let blanks = head.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+        if let (Mode::Undecided, Some(limit)) = (self.mode, self.limits.line) {
+            if blanks > limit {
+                self.fault = Some((Unit::Line, limit));
+            }
+        }
+        self.fault.is_some()
     }
 
     /// Whether a line that begins so passes a limit with its `size` bytes so far. The one
@@ -443,6 +471,11 @@ impl Framer {
         let name = &head[..memchr::memchr(b':', head).unwrap_or(head.len())];
         FIELDS.contains(&name) || (head.first() != Some(&b':') && self.is_stray(name, head))
     }
+}
+
+/// Whether a line that begins so says which field it is, or that it is none.
+fn names_its_field(head: &[u8]) -> bool {
+    head.contains(&b':') || head.len() > LONGEST_FIELD
 }
 
 fn is_blank(text: &[u8]) -> bool {

@@ -240,6 +240,9 @@ impl Rules {
                 edits.push(Edit { member: at, op: Op::Set(new()) });
             } else if texts.iter().any(|(i, said)| self.is_text_at(*i, target) && said == text) {
                 placed += 1;
+                if fresh.len() != text.len() {
+                    edits.push(Edit { member: at, op: Op::Set(New::Text(fresh.into())) });
+                }
             }
         }
         if placed == 0 && missing.is_empty() {
@@ -271,7 +274,7 @@ impl Rules {
 
     /// Whether an output key's value may be replaced: it says nothing, or nothing new.
     fn is_free(&self, value: Value, target: usize, repeats: u64) -> bool {
-        if value.kind == Kind::Null || is_empty_string(value) {
+        if matches!(value.kind, Kind::Null | Kind::Array(true)) || is_empty_string(value) {
             return true;
         }
         let of_target = |(i, key): (usize, &usize)| *key == target && repeats & (1 << i) != 0;

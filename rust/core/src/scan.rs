@@ -16,6 +16,8 @@ pub(crate) type Scan<T> = Result<T, Declined>;
 const MAX_DEPTH: u32 = 64;
 /// Longer numbers may pass the limit that Python sets on the digits of an int.
 const MAX_NUMBER: usize = 300;
+/// Integers of so many digits fit 64 bits: no parser of JSON turns them into a float.
+const MAX_INTEGER: usize = 18;
 
 /// What a value is, as far as the rules care.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +26,8 @@ pub(crate) enum Kind {
     /// A string; `true` where it has escapes.
     Str(bool),
     Object,
-    Array,
+    /// A list; `true` where it is empty.
+    Array(bool),
     Other,
 }
 
@@ -99,7 +102,10 @@ impl<'a> Text<'a> {
                 (Kind::Str(escaped), end)
             }
             b'{' => (Kind::Object, self.object(at, depth)?),
-            b'[' => (Kind::Array, self.array(at, depth)?),
+            b'[' => {
+                let is_empty = self.byte(self.skip_space(at + 1))? == b']';
+                (Kind::Array(is_empty), self.array(at, depth)?)
+            }
             b'n' => (Kind::Null, self.literal(at, b"null")?),
             b't' => (Kind::Other, self.literal(at, b"true")?),
             b'f' => (Kind::Other, self.literal(at, b"false")?),
@@ -249,6 +255,9 @@ impl<'a> Text<'a> {
             b'0' => at += 1,
             b'1'..=b'9' => at = self.skip_digits(at),
             _ => return Err(Declined),
+        }
+        if at - start > MAX_INTEGER && !matches!(self.bytes.get(at), Some(b'.' | b'e' | b'E')) {
+            return Err(Declined);
         }
         if self.bytes.get(at) == Some(&b'.') {
             at = self.some_digits(at + 1)?;

@@ -58,7 +58,7 @@ fn nested<'a>(
         return pick(text, value, source, found);
     };
     if **step == *b"*" {
-        if value.kind != Kind::Array {
+        if !matches!(value.kind, Kind::Array(_)) {
             return Ok(());
         }
         let mut cursor = Cursor::new(value.start);

@@ -8,7 +8,14 @@ use streamnorm_core::{Choices, ExportedState, Facts, Handed, Host, Kind, Rules};
 type Answer<'py> =
     (Bound<'py, PyList>, Option<Py<PyAny>>, Bound<'py, PyAny>, (u64, u64, bool, bool, bool));
 
+/// What is called in Python: `orjson.loads` or its stand-in, `_json.loads`, and
+/// `Documents.hand_over`.
+pub(crate) type Calls = (Py<PyAny>, Py<PyAny>, Py<PyAny>);
+
 pub(crate) struct PyHost {
+    /// The fastest parser there is. It may refuse a number out of a float's range, and no
+    /// more than that of what the scanner lets pass.
+    fast_loads: Py<PyAny>,
     loads: Py<PyAny>,
     hand_over: Py<PyAny>,
     is_sse: bool,
@@ -19,8 +26,9 @@ pub(crate) struct PyHost {
 }
 
 impl PyHost {
-    pub(crate) fn new(loads: Py<PyAny>, hand_over: Py<PyAny>, is_sse: bool) -> Self {
-        Self { loads, hand_over, is_sse, chunks: Vec::new(), fault: None, away: None }
+    pub(crate) fn new(calls: Calls, is_sse: bool) -> Self {
+        let (fast_loads, loads, hand_over) = calls;
+        Self { fast_loads, loads, hand_over, is_sse, chunks: Vec::new(), fault: None, away: None }
     }
 
     pub(crate) fn take_chunks(&mut self, py: Python<'_>) -> PyResult<Py<PyAny>> {
@@ -37,7 +45,9 @@ impl Host for PyHost {
 
     fn chunk(&mut self, document: &[u8]) -> PyResult<()> {
         Python::attach(|py| {
-            self.chunks.push(self.loads.call1(py, (PyBytes::new(py, document),))?);
+            let document = PyBytes::new(py, document);
+            let chunk = self.fast_loads.call1(py, (&document,));
+            self.chunks.push(chunk.or_else(|_| self.loads.call1(py, (&document,)))?);
             Ok(())
         })
     }

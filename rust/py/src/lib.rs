@@ -11,7 +11,7 @@ use streamnorm_core::{
     Fault, Framer, Limits, Normalizer as Core, Output, Shape, Source, Table, Terminal, Unit,
 };
 
-use crate::host::PyHost;
+use crate::host::{Calls, PyHost};
 
 /// Raised with every change of this module's interface; `_engine.py` compares it.
 const ABI: u32 = 1;
@@ -109,13 +109,13 @@ impl Normalizer {
         keep_original: bool,
         limits: (Option<usize>, Option<usize>),
         output: &str,
-        calls: (Py<PyAny>, Py<PyAny>),
+        calls: Calls,
     ) -> Self {
         let is_sse = output == "sse";
         let output = if is_sse { Output::Sse } else { Output::Dict };
         let limits = Limits { line: limits.0, event: limits.1 };
         let core = Core::new(table(rows, targets, keep_original), limits, output);
-        let host = PyHost::new(calls.0, calls.1, is_sse);
+        let host = PyHost::new(calls, is_sse);
         Self { stream: Mutex::new(Stream { core, host, out: Vec::new() }), output }
     }
 
