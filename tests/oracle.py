@@ -1,0 +1,193 @@
+"""An independent, straightforward reading of streams: nothing here comes from the package.
+
+It is slow and plain on purpose. Where it and the package disagree, one of them is wrong.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+# Keys in which a rule may change something. All else must leave as it came.
+TARGET = "reasoning_content"
+ALIASES = ("reasoning", "reasoning_text", "thinking")
+REASONING_KEYS = (TARGET, *ALIASES)
+NESTED_KEYS = (
+    "reasoning_details",
+    "thinking_blocks",
+    "provider_specific_fields",
+    "content_blocks",
+)
+
+
+def blocks(raw: bytes) -> list[list[bytes]]:
+    """The ``data`` values of each event, by the standard; the last needs no blank line."""
+    found: list[list[bytes]] = []
+    values: list[bytes] = []
+    for line in [*re.split(rb"\r\n|\r|\n", raw.removeprefix(b"\xef\xbb\xbf")), b""]:
+        name, _, value = line.partition(b":")
+        if name == b"data":
+            values.append(value.removeprefix(b" "))
+        elif not line and values:
+            found.append(values)
+            values = []
+    return found
+
+
+def texts(raw: bytes) -> list[bytes]:
+    """The JSON documents of a stream as they stand in its bytes, up to ``[DONE]``."""
+    if raw.lstrip()[:1] in (b"{", b"["):
+        whole = _document(raw)
+        return [raw] if isinstance(whole, dict) else [*_until_done(raw.splitlines())]
+    found: list[bytes] = []
+    for values in blocks(raw):
+        joined = b"\n".join(values)
+        if len(values) > 1 and _document(joined) is None:
+            # Events that one line end separates, not two: each line is a document.
+            found += _until_done(values)
+        elif joined.strip():
+            found.append(joined)
+        if any(value.lstrip().startswith(b"[DONE]") for value in values):
+            break
+    return [*_until_done(found)]
+
+
+def documents(raw: bytes) -> list[Any]:
+    """The parsed documents of a stream, up to ``[DONE]``."""
+    return [_document(text) for text in texts(raw)]
+
+
+def spelled(value: Any) -> str:
+    """A value in one spelling, NaN and the order of members included."""
+    return json.dumps(value)
+
+
+def meant(value: Any) -> str:
+    """A value in one spelling, equal where ``==`` finds it equal (and NaN equals NaN).
+
+    The order of members is no part of it: where a name occurs twice, ``json.loads`` keeps
+    the place of the first, of which edited bytes may have got rid.
+    """
+    return json.dumps(value, sort_keys=True)
+
+
+def deltas(document: Any) -> Iterator[tuple[int, Any, dict[str, Any]]]:
+    """(index, finish_reason, delta or message) of every choice that has one."""
+    choices = document.get("choices") if isinstance(document, dict) else None
+    for position, choice in enumerate(choices if isinstance(choices, list) else []):
+        if not isinstance(choice, dict):
+            continue
+        delta = choice.get("delta" if "delta" in choice else "message")
+        if isinstance(delta, dict):
+            index = choice.get("index")
+            if isinstance(index, bool) or not isinstance(index, int):
+                index = position
+            yield index, choice.get("finish_reason"), delta
+
+
+def joined(chunks: list[Any], key: str) -> dict[int, str]:
+    """The text under *key* of each choice, joined."""
+    whole: dict[int, str] = {}
+    for chunk in chunks:
+        for index, _, delta in deltas(chunk):
+            if isinstance(delta.get(key), str) and delta[key]:
+                whole[index] = whole.get(index, "") + delta[key]
+    return whole
+
+
+def found_text(delta: dict[str, Any]) -> str:
+    """The reasoning of one delta by the order of sources 1 to 7, without any state."""
+    for key in REASONING_KEYS:
+        if isinstance(delta.get(key), str) and delta[key]:
+            return str(delta[key])
+    for key in (TARGET, "reasoning"):
+        text = _of_object(delta.get(key))
+        if text:
+            return text
+    text = ""
+    for item in _dicts(delta.get("reasoning_details")):
+        wanted = {"reasoning.text": "text", "reasoning.summary": "summary"}.get(_str(item, "type"))
+        text += _str(item, wanted) if wanted else ""
+    if text:
+        return text
+    text = "".join(_str(item, "thinking") for item in _dicts(delta.get("thinking_blocks")))
+    if text:
+        return text
+    text = _str(delta.get("provider_specific_fields"), TARGET)
+    if text:
+        return text
+    return "".join(
+        _str(block.get("delta"), "thinking") for block in _dicts(delta.get("content_blocks"))
+    )
+
+
+def joined_reasoning(documents_of: list[Any]) -> dict[int, str]:
+    """The reasoning of each choice, read without any state."""
+    whole: dict[int, str] = {}
+    for document in documents_of:
+        for index, _, delta in deltas(document):
+            text = found_text(delta)
+            if text:
+                whole[index] = whole.get(index, "") + text
+    return whole
+
+
+def without_reasoning(document: Any) -> Any:
+    """*document* without the members that a rule may touch, the order of the rest kept."""
+    if not isinstance(document, dict) or not isinstance(document.get("choices"), list):
+        return document
+    return {**document, "choices": [_bare(choice) for choice in document["choices"]]}
+
+
+def left_aliases(delta: dict[str, Any]) -> list[str]:
+    """Alias keys of a normal form delta that are text, null or empty."""
+    return [
+        key
+        for key in ALIASES
+        if key in delta and (delta[key] is None or isinstance(delta[key], str))
+    ]
+
+
+def _bare(choice: Any) -> Any:
+    if not isinstance(choice, dict):
+        return choice
+    name = "delta" if "delta" in choice else "message"
+    if not isinstance(choice.get(name), dict):
+        return choice
+    kept = {key: value for key, value in choice[name].items() if key not in REASONING_KEYS}
+    return {**choice, name: kept}
+
+
+def _until_done(values: list[bytes]) -> Iterator[bytes]:
+    for value in values:
+        if value.lstrip().startswith(b"[DONE]"):
+            return
+        if value.strip():
+            yield value
+
+
+def _document(text: bytes) -> Any:
+    try:
+        return json.loads(text.decode("utf-8", "replace"))
+    except (ValueError, RecursionError):
+        return None
+
+
+def _of_object(value: Any) -> str:
+    if not isinstance(value, dict):
+        return ""
+    for key in ("text", "content"):
+        if _str(value, key):
+            return _str(value, key)
+    return "".join(_str(item, "text") for item in _dicts(value.get("summary")))
+
+
+def _dicts(value: Any) -> list[dict[str, Any]]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def _str(value: Any, key: str) -> str:
+    found = value.get(key) if isinstance(value, dict) else None
+    return found if isinstance(found, str) else ""
