@@ -158,7 +158,10 @@ fuzz-smoke: $(VENV)/.ready-test-$(BUILD)
 	$(REQUIRE) $(PY) $(PYTEST) -m fuzz --hypothesis-profile=fuzz $(PYTEST_ARGS)
 
 bench: $(VENV)/.ready-test-$(BUILD)
-	$(REQUIRE) $(PY) -m pytest -p no:xdist benches --benchmark-only $(BENCH_ARGS)
+	mkdir -p build
+	$(REQUIRE) $(PY) -m pytest -p no:xdist benches --benchmark-only --benchmark-quiet \
+	  --benchmark-json=build/bench.json $(BENCH_ARGS)
+	$(PY) benches/summary.py build/bench.json
 
 # Every benchmark once, for the results that it asserts.
 bench-smoke: $(VENV)/.ready-test-$(BUILD)
