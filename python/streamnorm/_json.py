@@ -52,7 +52,7 @@ def loads(data: bytes) -> Any:
 
 
 # For a document that the Rust engine has read: it has neither the depth nor the integers
-# that `loads` looks for. The numbers that orjson refuses are tried again with `loads`.
+# that `loads` looks for. What orjson refuses is tried again with `loads`.
 fast_loads: Final[Callable[[bytes], Any]] = loads if orjson is None else orjson.loads
 
 

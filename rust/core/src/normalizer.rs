@@ -3,6 +3,8 @@
 //! Mirrors `pure/normalizer.py`. What happens outside of Rust (building chunks, deciding
 //! a declined event) is the `Host`'s.
 
+use std::cell::Cell;
+
 use crate::blocks::{Block, BlockKind, Limits, Span, Unit};
 use crate::documents::Document;
 use crate::events::Framer;
@@ -66,8 +68,8 @@ pub struct Handed {
 pub trait Host {
     type Error;
 
-    /// Chunk output: take a normalised document.
-    fn chunk(&mut self, document: &[u8]) -> Result<(), Self::Error>;
+    /// Chunk output: take a normalised document. It is plain if all its integers fit 64 bits.
+    fn chunk(&mut self, document: &[u8], is_plain: bool) -> Result<(), Self::Error>;
 
     /// Let the reference engine decide an event; the states of `rules` go there and back.
     fn hand_over(
@@ -281,7 +283,8 @@ impl Normalizer {
             return Ok(Err(Declined));
         }
         let data = self.framer.bytes(span);
-        let Ok(text) = Text::new(data) else {
+        let has_long_integer = Cell::new(false);
+        let Ok(text) = Text::new(data, &has_long_integer) else {
             return Ok(Err(Declined));
         };
         let mut document = std::mem::take(&mut self.document);
@@ -303,11 +306,11 @@ impl Normalizer {
                 self.flushed = span.1;
                 Ok(())
             }
-            (Output::Dict, true) => host.chunk(data),
+            (Output::Dict, true) => host.chunk(data, !has_long_integer.get()),
             (Output::Dict, false) => {
                 document.edited.clear();
                 splice::make(text, &mut document.cuts, &mut document.edited);
-                host.chunk(&document.edited)
+                host.chunk(&document.edited, !has_long_integer.get())
             }
         };
         self.document = document;

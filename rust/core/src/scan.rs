@@ -5,6 +5,7 @@
 //! refuses, and never reads a document differently.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 
 /// The event is for the reference engine. Nothing has been changed when this is returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,12 +67,14 @@ impl Cursor {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Text<'a> {
     pub(crate) bytes: &'a [u8],
+    /// Set when an integer is met that may need more than 64 bits.
+    has_long_integer: &'a Cell<bool>,
 }
 
 impl<'a> Text<'a> {
-    pub(crate) fn new(bytes: &'a [u8]) -> Scan<Self> {
+    pub(crate) fn new(bytes: &'a [u8], has_long_integer: &'a Cell<bool>) -> Scan<Self> {
         std::str::from_utf8(bytes).map_err(|_| Declined)?;
-        Ok(Self { bytes })
+        Ok(Self { bytes, has_long_integer })
     }
 
     pub(crate) fn skip_space(&self, mut at: usize) -> usize {
@@ -257,7 +260,7 @@ impl<'a> Text<'a> {
             _ => return Err(Declined),
         }
         if at - start > MAX_INTEGER && !matches!(self.bytes.get(at), Some(b'.' | b'e' | b'E')) {
-            return Err(Declined);
+            self.has_long_integer.set(true);
         }
         if self.bytes.get(at) == Some(&b'.') {
             at = self.some_digits(at + 1)?;

@@ -13,8 +13,8 @@ type Answer<'py> =
 pub(crate) type Calls = (Py<PyAny>, Py<PyAny>, Py<PyAny>);
 
 pub(crate) struct PyHost {
-    /// The fastest parser there is. It may refuse a number out of a float's range, and no
-    /// more than that of what the scanner lets pass.
+    /// The fastest parser there is. It may refuse what is rare (numbers out of a float's
+    /// range, lone surrogates): then `loads` decides.
     fast_loads: Py<PyAny>,
     loads: Py<PyAny>,
     hand_over: Py<PyAny>,
@@ -43,10 +43,11 @@ impl PyHost {
 impl Host for PyHost {
     type Error = PyErr;
 
-    fn chunk(&mut self, document: &[u8]) -> PyResult<()> {
+    fn chunk(&mut self, document: &[u8], is_plain: bool) -> PyResult<()> {
         Python::attach(|py| {
             let document = PyBytes::new(py, document);
-            let chunk = self.fast_loads.call1(py, (&document,));
+            let first = if is_plain { &self.fast_loads } else { &self.loads };
+            let chunk = first.call1(py, (&document,));
             self.chunks.push(chunk.or_else(|_| self.loads.call1(py, (&document,)))?);
             Ok(())
         })
