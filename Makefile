@@ -65,7 +65,7 @@ REQUIRE := STREAMNORM_REQUIRE_RUST=$(if $(filter rust,$(BUILD)),1,)
 # Whatever changes one of these makes the next target install again. Python sources
 # are not among them: the installs are editable.
 SOURCES := pyproject.toml Cargo.toml Cargo.lock build_backend/backend.py \
-  $(shell find rust -name '*.rs' -o -name Cargo.toml)
+  python/streamnorm/_version.py $(shell find rust -name '*.rs' -o -name Cargo.toml)
 # All environments of one Python share the extension in the tree. Where another one
 # built or removed it, an install that was up to date no longer is.
 MOVED := $(if $(filter rust,$(BUILD)),$(if $(wildcard $(EXTENSION)),,FORCE),$(if $(wildcard $(EXTENSION)),FORCE))

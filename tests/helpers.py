@@ -169,3 +169,16 @@ def datas(raw: bytes) -> list[Any]:
         if line.startswith(b"data: "):
             found.append(json.loads(line[6:]))
     return found
+
+
+def line_words(limit: int) -> tuple[str, str]:
+    return "too_large", f"line is larger than max_line_bytes={limit}"
+
+
+def event_words(limit: int) -> tuple[str, str]:
+    return "too_large", f"event is larger than max_event_bytes={limit}"
+
+
+def data_line(length: int) -> bytes:
+    """A ``data`` line of *length* bytes without its end."""
+    return b"data: " + b"x" * (length - 6)

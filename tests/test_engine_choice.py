@@ -178,18 +178,26 @@ def test_broken_extension_is_not_looked_at_where_python_is_forced(
 
 
 @pytest.mark.parametrize("wish", ["auto", "rust"])
-@pytest.mark.parametrize("built", ["-1", str(_engine.ABI + 1), "None", "'1'"])
+@pytest.mark.parametrize(
+    ("version", "interface"),
+    [
+        ("0.0.9", _engine.ABI),
+        (streamnorm.__version__, _engine.ABI + 1),
+        (streamnorm.__version__, None),
+        (None, _engine.ABI),
+    ],
+)
 def test_stale_extension_is_an_import_error_that_names_the_file(
-    bare: Path, wish: str, built: str
+    bare: Path, wish: str, version: str | None, interface: int | None
 ) -> None:
     stale = bare / "streamnorm" / "_native.py"
-    stale.write_text(f"ABI = {built}\n")
+    stale.write_text(f"VERSION = {version!r}\nABI = {interface!r}\n")
     answer = ask(wish, bare)
     assert answer.code == 1
-    value = built.strip("'")
     assert answer.last == (
-        f"ImportError: stale Rust engine {stale}: it has interface {value}, this package needs "
-        f"{_engine.ABI}; delete the file or build it again"
+        f"ImportError: stale Rust engine {stale}: built for streamnorm {version}, "
+        f"interface {interface}; this is streamnorm {streamnorm.__version__}, "
+        f"interface {_engine.ABI}; delete the file or build it again"
     )
 
 

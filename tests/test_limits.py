@@ -14,8 +14,11 @@ from streamnorm._engine import Engine
 from .helpers import (
     all_cuts,
     chunk,
+    data_line,
     decode,
     event,
+    event_words,
+    line_words,
     one_byte,
     random_cuts,
     reads,
@@ -27,19 +30,6 @@ from .helpers import (
 
 MIB = 1024 * 1024
 KIB = 1024
-
-
-def line_words(limit: int) -> tuple[str, str]:
-    return "too_large", f"line is larger than max_line_bytes={limit}"
-
-
-def event_words(limit: int) -> tuple[str, str]:
-    return "too_large", f"event is larger than max_event_bytes={limit}"
-
-
-def data_line(length: int) -> bytes:
-    """A ``data`` line of *length* bytes without its end."""
-    return b"data: " + b"x" * (length - 6)
 
 
 # A line. -------------------------------------------------------------------------

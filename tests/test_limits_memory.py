@@ -16,23 +16,21 @@ import pytest
 from streamnorm import SSEDecoder, StreamFault
 from streamnorm._engine import Engine
 
-from .helpers import DONE, ROOT, chunk, decode, event, reads, run_both
+from .helpers import (
+    DONE,
+    ROOT,
+    chunk,
+    data_line,
+    decode,
+    event,
+    event_words,
+    line_words,
+    reads,
+    run_both,
+)
 
 KIB = 1024
 MIB = 1024 * KIB
-
-
-def line_words(limit: int) -> tuple[str, str]:
-    return "too_large", f"line is larger than max_line_bytes={limit}"
-
-
-def event_words(limit: int) -> tuple[str, str]:
-    return "too_large", f"event is larger than max_event_bytes={limit}"
-
-
-def data_line(length: int) -> bytes:
-    """A ``data`` line of *length* bytes without its end."""
-    return b"data: " + b"x" * (length - 6)
 
 
 def feed_until_fault(

@@ -4,6 +4,7 @@ Public names; the modules behind them are not part of the interface.
 """
 
 from ._engine import ENGINE
+from ._version import __version__
 from .faults import StreamFault
 from .normalizers import (
     ChunkNormalizer,
@@ -14,8 +15,6 @@ from .normalizers import (
 )
 from .report import Report
 from .stream import NormalizedStream, normalize_stream
-
-__version__ = "0.1.0"
 
 __all__ = [
     "ENGINE",

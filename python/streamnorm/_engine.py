@@ -14,10 +14,12 @@ import warnings
 from types import ModuleType
 from typing import Any, Final, Protocol, cast
 
+from ._version import __version__
 from .options import Options
 from .pure import engine as pure_engine
 
-# Raised with every change of the interface between `native.py` and the extension.
+# Raised with every change of the interface between `native.py` and the extension, so that
+# an extension from an earlier checkout of the same version is noticed as well.
 ABI: Final = 1
 
 _VARIABLE: Final = "STREAMNORM_ENGINE"
@@ -138,11 +140,12 @@ def _load_native(*, required: bool) -> Engine | None:
 
 
 def _check_abi(extension: ModuleType) -> None:
-    built = getattr(extension, "ABI", None)
-    if built != ABI:
+    built = getattr(extension, "VERSION", None), getattr(extension, "ABI", None)
+    if built != (__version__, ABI):
         raise ImportError(
-            f"stale Rust engine {extension.__file__}: it has interface {built}, this package "
-            f"needs {ABI}; delete the file or build it again"
+            f"stale Rust engine {extension.__file__}: built for streamnorm {built[0]}, interface "
+            f"{built[1]}; this is streamnorm {__version__}, interface {ABI}; delete the file or "
+            "build it again"
         )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 ABI: int
+VERSION: str
 
 class Normalizer:
     def __new__(

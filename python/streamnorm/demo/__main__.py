@@ -15,10 +15,10 @@ import json
 import math
 import sys
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from .. import Report, StreamFault, normalize_stream
+from .. import StreamFault, normalize_stream
+from ._result import Result
 from .streams import BY_NAME, STREAMS, BundledStream
 from .upstream import Upstream
 
@@ -28,33 +28,6 @@ if TYPE_CHECKING:
     from ._render import Screen
 
 NEEDED = ("httpx", "rich")
-
-
-@dataclass
-class Result:
-    """What came of one stream.
-
-    Attributes:
-        stream: The stream.
-        reasoning: Joined reasoning text of the normalised chunks.
-        content: Joined answer text of the normalised chunks.
-        changed: Deltas that the normaliser changed.
-        report: What the normaliser says, None where it did not get so far.
-        fault: How the stream failed, if it did.
-    """
-
-    stream: BundledStream
-    reasoning: str = ""
-    content: str = ""
-    changed: int = 0
-    report: Report | None = None
-    fault: StreamFault | None = field(default=None)
-
-    @property
-    def ok(self) -> bool:
-        """The texts are those that the stream holds, and it ended well."""
-        expected = (self.stream.reasoning, self.stream.content)
-        return self.fault is None and (self.reasoning, self.content) == expected
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -17,7 +17,7 @@ from .. import ENGINE
 from .streams import BundledStream
 
 if TYPE_CHECKING:
-    from .__main__ import Result
+    from ._result import Result
 
 # Beyond this a line is too long to compare at a glance.
 _WIDEST: Final = 160

@@ -292,6 +292,7 @@ mod _native {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("VERSION", env!("STREAMNORM_VERSION"))?;
         module.add("ABI", super::ABI)
     }
 }
