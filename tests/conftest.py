@@ -20,9 +20,10 @@ _COMMON = settings(
     print_blob=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
-settings.register_profile("fast", _COMMON, max_examples=50, derandomize="CI" in os.environ)
+_IS_CI = "CI" in os.environ
+settings.register_profile("fast", _COMMON, max_examples=50, derandomize=_IS_CI)
 settings.register_profile("thorough", _COMMON, max_examples=2000)
-settings.register_profile("fuzz", _COMMON, max_examples=2000)
+settings.register_profile("fuzz", _COMMON, max_examples=1000, derandomize=_IS_CI)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
 
 

@@ -184,7 +184,9 @@ def _choices(draw: st.DrawFn, delta: st.SearchStrategy[Any]) -> Members:
     if draw(st.booleans()):
         pairs.append(("finish_reason", draw(_finishes)))
     if not draw(st.integers(0, 5)):
-        pairs.append((draw(st.sampled_from(("logprobs", "reasoning", "delta"))), draw(junk)))
+        name = draw(st.sampled_from(("logprobs", "reasoning", "delta")))
+        # A second delta counts instead of the first: it is drawn as deltas are.
+        pairs.append((name, draw(delta if name == "delta" else junk)))
     if not draw(st.integers(0, 5)):
         pairs[0] = ("message", pairs[0][1])
     return Members(draw(st.permutations(pairs)))

@@ -341,6 +341,7 @@ def test_limits_of_the_decoder_do_not_depend_on_the_cuts(
 @given(raw=RAW, line=LIMIT, size=LIMIT, seed=st.integers(0, 2**16))
 @example(raw=b"dataset: a\n", line=None, size=1, seed=0)
 @example(raw=b"  data:", line=1, size=None, seed=0)
+@example(raw=b"data: [DONE]\n\nevent\ndataset: a", line=None, size=12, seed=0)
 @example(raw=b"data: [DONE]\n\nxxxxxx\n", line=None, size=None, seed=0)
 @example(raw=b": comment\n\n", line=None, size=None, seed=0)
 def test_limits_of_the_normalisers_do_not_depend_on_the_cuts(

@@ -306,7 +306,10 @@ class Framer:
                 if not self._skipping and head[:1] != b":":
                     self.saw_unknown = True
                 self._skipping = True
-                self._raw(self._splitter.take())
+                piece = self._splitter.take()
+                self._raw(piece)
+                if self.fault is not None:
+                    self._unread = piece
         elif self._is_certain(head):
             self._is_over(head, held)
 
