@@ -37,11 +37,11 @@ def test_state_is_per_index_and_not_per_position(engine: Engine) -> None:
 
 
 def test_interleaved_choices_latch_each_by_itself(engine: Engine) -> None:
-    sent = [(0, {"reasoning": "x"}), (1, DETAILS), (0, DETAILS_X), (1, {"reasoning": "y"})]
+    sent = [(0, {"reasoning": "x"}), (1, {"reasoning": "y"}), (0, DETAILS_X), (1, DETAILS)]
     raw = b"".join(choices_event({"index": i, "delta": delta}) for i, delta in sent)
     made = [chunk["choices"][0]["delta"] for chunk in run_chunks(engine, [raw]).output]
     assert made == [
-        {"reasoning_content": "x"}, {"reasoning_content": "y", **DETAILS}, DETAILS_X, {},
+        {"reasoning_content": "x"}, {"reasoning_content": "y"}, DETAILS_X, DETAILS,
     ]  # fmt: skip
 
 

@@ -417,4 +417,18 @@ def test_any_bytes_end_well_or_with_a_fault_of_the_same_kind_for_both_outputs(
 ) -> None:
     # Only chunks can be corrupt, so what is malformed is left out of the comparison.
     chunks, edited = run_both(engine, [raw], on_malformed="skip")
+    if chunks.report.malformed and not chunks.report.events:
+        # Nothing came out as a chunk, while the bytes have been passed on.
+        assert chunks.words is not None
+        return
     assert chunks.words == edited.words
+
+
+@pytest.mark.parametrize("end", [b"", b"data: [DONE]\n\n"])
+def test_nothing_but_skipped_events_is_an_empty_stream(engine: Engine, end: bytes) -> None:
+    run = run_chunks(engine, [b"data: {bad\n\ndata: 1\n\n" + end], on_malformed="skip")
+    assert run.output == []
+    assert run.words == (
+        "empty",
+        "the stream was empty: nothing but malformed events, 2 of which were skipped",
+    )

@@ -296,9 +296,34 @@ def test_alias_that_repeats_later_is_removed(engine: Engine) -> None:
 
 
 def test_output_key_that_repeats_a_lower_source_later_is_removed(engine: Engine) -> None:
-    deltas = deltas_of(engine, details("ab"), details("cd"), {"reasoning_content": "abcd", "x": 1})
-    assert reasoning_of(deltas) == "abcd"
+    whole = {"reasoning_content": "all of the text", "x": 1}
+    deltas = deltas_of(engine, details("all of"), details(" the text"), whole)
+    assert reasoning_of(deltas) == "all of the text"
     assert deltas[2] == {"x": 1}
+
+
+@pytest.mark.parametrize("later", ["reasoning_content", "thinking"])
+@pytest.mark.parametrize("words", [["ha", "ha", "ha"], ["Let", ".", "\n", "\n", "1", "1"]])
+def test_words_said_twice_by_another_source_are_no_repeat(
+    engine: Engine, later: str, words: list[str]
+) -> None:
+    deltas = deltas_of(engine, {"reasoning": "Hm."}, *({later: word} for word in words))
+    assert reasoning_of(deltas) == "Hm." + "".join(words)
+
+
+@pytest.mark.parametrize("later", ["reasoning_content", "thinking"])
+def test_another_source_that_begins_as_the_first_did_is_no_repeat(
+    engine: Engine, later: str
+) -> None:
+    words = ["Okay", ", so", " next"]
+    first = [{"reasoning": "Okay"}, {"reasoning": ", hm."}, {"content": "x"}]
+    deltas = deltas_of(engine, *first, *({later: word} for word in words))
+    assert reasoning_of(deltas) == "Okay, hm.Okay, so next"
+
+
+def test_short_details_said_twice_are_no_snapshot(engine: Engine) -> None:
+    deltas = deltas_of(engine, details("ha"), details("ha"), details("haha"))
+    assert reasoning_of(deltas) == "hahahaha"
 
 
 def test_source_that_says_something_new_later_is_heard(engine: Engine) -> None:

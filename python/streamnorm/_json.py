@@ -26,7 +26,9 @@ _DIGITS: Final = bytes(0x30 if 0x30 <= byte <= 0x39 else 0x20 for byte in range(
 # 2**63 has 19 digits: a shorter integer fits 64 bits and parses alike everywhere.
 _LONG_NUMBER: Final = b"0" * 19
 
-_STRING: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+# The closing quote is optional, so that no place where a match begins can fail: otherwise
+# an unclosed string is searched again from each quote in it.
+_STRING: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
 _NOT_BRACKETS: Final = bytes(byte for byte in range(256) if byte not in b"[]{}")
 
 

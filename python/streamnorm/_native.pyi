@@ -14,7 +14,9 @@ class Normalizer:
         keep_original: bool,
         limits: tuple[int | None, int | None],
         output: str,
-        calls: tuple[Callable[[bytes], Any], Callable[[bytes], Any], Callable[..., Any]],
+        calls: tuple[
+            Callable[[bytes], Any], Callable[[bytes], Any], Callable[..., Any], Callable[[], Any]
+        ],
     ) -> Normalizer: ...
     @property
     def fault(self) -> tuple[Any, ...] | None: ...

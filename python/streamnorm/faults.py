@@ -129,6 +129,16 @@ def transport(error: BaseException) -> StreamFault:
     return fault
 
 
+def cancelled() -> StreamFault:
+    """The fault for a stream whose reader was cancelled before it had ended well."""
+    return StreamFault(
+        "a read of the stream was cancelled before its end, which closed the source: the rest "
+        "of the stream is lost",
+        kind="truncated",
+        blame="client",
+    )
+
+
 def too_large(unit: str, limit: int) -> StreamFault:
     """The fault for a line or event over its limit, in bytes."""
     return StreamFault(
@@ -149,9 +159,16 @@ def corrupt(data: bytes) -> StreamFault:
     )
 
 
-def empty(done: bool) -> StreamFault:
-    """The fault for a stream in which no chunk came."""
+def empty(done: bool, skipped: int = 0) -> StreamFault:
+    """The fault for a stream in which no chunk came.
+
+    Args:
+        done: ``[DONE]`` was seen.
+        skipped: Malformed events that were skipped.
+    """
     seen = "only [DONE]" if done else "no event with data"
+    if skipped:
+        seen = f"nothing but malformed events, {skipped} of which were skipped"
     return StreamFault(f"the stream was empty: {seen}", kind="empty")
 
 

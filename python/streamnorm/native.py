@@ -11,7 +11,7 @@ from ._json import fast_loads, loads
 from .dialects import DONE_MARK, SOURCES, TERMINALS, UNFINISHED
 from .options import Options
 from .pure.documents import Documents, Output, counts_of
-from .pure.state import MAX_CHOICES, REPEAT_MEMORY
+from .pure.state import MAX_CHOICES, REPEAT_MEMORY, SURE_LENGTH
 
 NAME = "rust"
 
@@ -39,7 +39,7 @@ _TABLE = (
     [([step.encode() for step in mark.path], _utf8(mark.value)) for mark in TERMINALS],
     [word.encode() for word in UNFINISHED],
     DONE_MARK,
-    (REPEAT_MEMORY, MAX_CHOICES),
+    (REPEAT_MEMORY, MAX_CHOICES, SURE_LENGTH),
 )
 
 
@@ -54,7 +54,7 @@ class Normalizer:
             options.keep_original,
             (_limit(options.max_line_bytes), _limit(options.max_event_bytes)),
             output,
-            (fast_loads, loads, self._documents.hand_over),
+            (fast_loads, loads, self._documents.hand_over, self._documents.take_states),
         )
         # Bound here, not as methods: one Python call less for every network read.
         self.feed: Callable[[bytes], Any] = self._native.feed

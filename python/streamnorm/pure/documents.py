@@ -13,7 +13,7 @@ from ..options import Options
 from . import splice
 from .rules import Edit, Rules
 from .scan import items, last, members
-from .state import ChoiceState
+from .state import ChoiceState, ExportedState
 
 Output = Literal["sse", "dict"]
 # What a fault is made from: its kind and the facts of it. The words are in `faults`.
@@ -137,23 +137,32 @@ class Documents:
         return None if self._options.on_malformed == "skip" else ("corrupt", data)
 
     def hand_over(
-        self, kind: str, values: list[bytes], output: Output, states: list[tuple[int, Any]]
-    ) -> tuple[list[Any], FaultFacts | None, list[tuple[int, Any]], Facts]:
+        self,
+        kind: str,
+        values: list[bytes],
+        output: Output,
+        states: list[tuple[int, ExportedState]] | None,
+    ) -> tuple[list[Any], FaultFacts | None, Facts]:
         """Decide one event for the engine that declined it.
+
+        The states of the choices stay here afterwards, until `take_states` is called: a
+        stream of which every event is declined does not carry its text to and fro.
 
         Args:
             kind: See `decide`.
             values: The values of its ``data`` lines, or the lines of a stray error.
             output: ``sse`` for the edited values, ``dict`` for the chunks.
-            states: (choice index, exported state) for every choice.
+            states: (choice index, exported state) for every choice; None where they are
+                still here.
 
         Returns:
-            (the edited values or the chunks, facts of a fault or None, the states, what
-            this event added to the facts of the stream).
+            (the edited values or the chunks, facts of a fault or None, what this event
+            added to the facts of the stream).
         """
         before = self.count, self.malformed
         self.complete = self.visible = self.rules.reasoning_seen = False
-        self.rules.states = {index: ChoiceState.load(state) for index, state in states}
+        if states is not None:
+            self.rules.states = {index: ChoiceState.load(state) for index, state in states}
         made, fault = decide(self, kind, values, output)
         facts = Facts(
             self.count - before[0],
@@ -162,7 +171,11 @@ class Documents:
             self.visible,
             self.rules.reasoning_seen,
         )
-        return made, fault, [(i, s.export()) for i, s in self.rules.states.items()], facts
+        return made, fault, facts
+
+    def take_states(self) -> list[tuple[int, ExportedState]]:
+        """The states of the choices, for the engine that decides again."""
+        return [(index, state.export()) for index, state in self.rules.states.items()]
 
 
 def counts_of(documents: Documents) -> dict[str, Any]:

@@ -20,7 +20,8 @@ HEAD_OF_LINE: Final = 9
 # fail in the middle of a stream.
 _ERROR_FIELD: Final = b"error"
 
-_STRING: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+# With an optional closing quote; see the same pattern in `.._json`.
+_STRING: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*("?)', re.DOTALL)
 
 Unit = Literal["line", "event"]
 
@@ -358,7 +359,7 @@ class Framer:
 
 def is_balanced(text: bytes) -> bool:
     """Whether every bracket that *text* opens is closed in it: one line, one document."""
-    bare = _STRING.sub(b"", text)
+    bare = _STRING.sub(lambda string: b"" if string[1] else b'"', text)
     if b'"' in bare:
         return False
     return bare.count(b"{") == bare.count(b"}") and bare.count(b"[") == bare.count(b"]")

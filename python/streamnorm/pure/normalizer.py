@@ -55,7 +55,7 @@ class Normalizer:
         if self.fault is None and not self.done:
             self._take(self._framer.close(flush=True))
         if self.fault is None:
-            if self.documents.count == 0 and not self.documents.malformed:
+            if self.documents.count == 0 and not self._has_passed_malformed():
                 self.fault = self._nothing()
             elif not self.done and not self.documents.complete:
                 self.fault = ("truncated",)
@@ -72,7 +72,11 @@ class Normalizer:
     def _nothing(self) -> FaultFacts:
         if self._framer.saw_unknown and not self.done:
             return ("not_sse", self._framer.head)
-        return ("empty", self.done)
+        return ("empty", self.done, self.documents.malformed)
+
+    def _has_passed_malformed(self) -> bool:
+        # Byte output passes them; in chunk output nothing has come out.
+        return self._output == "sse" and self.documents.malformed > 0
 
     def _taken(self) -> Any:
         out, self._out = self._out, []

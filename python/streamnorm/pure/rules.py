@@ -101,7 +101,7 @@ class Rules:
                 return self._drop_empty(delta)
             edits += written
             self.reasoning_seen = True
-            state.emit(lead, fresh)
+            state.emit(lead, fresh, is_all=fresh == texts[lead])
         for i, text in texts.items():
             if i == lead:
                 continue
@@ -197,8 +197,7 @@ class Rules:
         """Whether a source says what has just come out, as a piece or as all so far."""
         if text in led:
             return True
-        is_snapshot = SOURCES[source].shape == "nested" and len(text) == state.length
-        return is_snapshot and not state.forgotten and text == state.whole()
+        return SOURCES[source].shape == "nested" and state.is_all(text)
 
     def _write_own(
         self, delta: Mapping[str, Any], source: Source, text: str, fresh: str

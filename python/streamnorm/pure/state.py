@@ -10,10 +10,16 @@ from ..dialects import SOURCES
 # one. Beyond it nothing is taken for a repeat and no other source is promoted: the text
 # then stays under its own key, so that nothing is lost or doubled.
 REPEAT_MEMORY: Final = 256 * 1024
+# Code points from which on an equal text is no coincidence.
+SURE_LENGTH: Final = 8
 # Choices that are remembered; the rest are treated as if each delta were their first.
 MAX_CHOICES: Final = 256
 
 _SPACE: Final = " \t\r\n"
+
+
+# leader, length, fragments, last, forgotten, cursors, whole
+ExportedState = tuple[int, int, int, int, bool, list[tuple[int, int | None]], str]
 
 
 class ChoiceState:
@@ -24,7 +30,8 @@ class ChoiceState:
         length: Code points emitted.
         fragments: Pieces in which they came.
         last: Code points of the last piece.
-        cursors: For each source that repeats the leader's text: how much it has repeated.
+        cursors: For each other source: how much of the emitted text it has repeated; None
+            once it has said something else. What it says from then on is its own.
         forgotten: More was emitted than is remembered.
     """
 
@@ -35,7 +42,7 @@ class ChoiceState:
         self.length: int = 0
         self.fragments: int = 0
         self.last: int = 0
-        self.cursors: dict[int, int] = {}
+        self.cursors: dict[int, int | None] = {}
         self.forgotten: bool = False
         self._parts: list[str] = []
 
@@ -45,10 +52,16 @@ class ChoiceState:
             self._parts = ["".join(self._parts)]
         return self._parts[0] if self._parts else ""
 
-    def emit(self, source: int, text: str) -> None:
-        """Remember *text* as emitted from *source*."""
+    def is_all(self, text: str) -> bool:
+        """Whether *text* is all that was emitted."""
+        return not self.forgotten and len(text) == self.length and text == self.whole()
+
+    def emit(self, source: int, text: str, *, is_all: bool) -> None:
+        """Remember *text* as emitted from *source*, of whose text it is all or a part."""
         if self.leader < 0:
             self.leader = source
+        elif source != self.leader and is_all:
+            self.cursors[source] = None
         self.fragments += 1
         self.last = len(text)
         self.length += len(text)
@@ -58,7 +71,7 @@ class ChoiceState:
         if not self.forgotten:
             self._parts.append(text)
 
-    def export(self) -> tuple[int, int, int, int, bool, list[tuple[int, int]], str]:
+    def export(self) -> ExportedState:
         """The state as plain values, for the engine that hands one event over."""
         cursors = sorted(self.cursors.items())
         whole = self.whole()
@@ -67,9 +80,7 @@ class ChoiceState:
         )  # fmt: skip
 
     @classmethod
-    def load(
-        cls, state: tuple[int, int, int, int, bool, list[tuple[int, int]], str]
-    ) -> ChoiceState:
+    def load(cls, state: ExportedState) -> ChoiceState:
         """The inverse of `export`."""
         self = cls()
         self.leader, self.length, self.fragments, self.last, self.forgotten, cursors, whole = state
@@ -88,6 +99,10 @@ def fresh_part(state: ChoiceState, source: int, text: str, final: bool) -> str |
     if state.length == 0:
         return text
     if source != state.leader:
+        # Only a source below the leader can be its echo, and none that has once said
+        # something else: a word that comes twice is then no repeat, only the whole is.
+        if source < state.leader or state.cursors.get(source, 0) is None:
+            return "" if state.length >= SURE_LENGTH and state.is_all(text) else text
         if state.forgotten:
             return None
         if SOURCES[source].shape == "nested" and len(text) > state.length:
@@ -98,7 +113,7 @@ def fresh_part(state: ChoiceState, source: int, text: str, final: bool) -> str |
     if SOURCES[source].shape == "nested":
         return _after_snapshot(state, text)
     # A plain string is incremental; only the whole text again at the end is a repeat.
-    if final and state.fragments > 1 and text == state.whole():
+    if final and state.fragments > 1 and state.is_all(text):
         return ""
     return text
 
@@ -107,11 +122,12 @@ def _repeats(state: ChoiceState, source: int, text: str) -> bool:
     """Whether a source that does not lead says again what was emitted.
 
     It may lag behind the leader piece by piece, say the last piece, or say everything
-    at once (LiteLLM's signature chunk repeats the whole thinking text).
+    at once (LiteLLM's signature chunk repeats the whole thinking text). A plain string
+    would be lost if it only began alike, so the lag of one has to be known already.
     """
     whole = state.whole()
-    at = state.cursors.get(source, 0)
-    if whole.startswith(text, at):
+    at = state.cursors.get(source) or 0
+    if (at or SOURCES[source].shape == "nested") and whole.startswith(text, at):
         state.cursors[source] = at + len(text)
         return True
     if text == whole or (len(text) == state.last and whole.endswith(text)):
@@ -124,11 +140,12 @@ def _after_snapshot(state: ChoiceState, text: str) -> str:
     """The new part of a fragment that repeats everything so far.
 
     Two fragments prove it: the second begins with all of the first, which holds more
-    than white space. Equal fragments prove nothing until there were two before.
+    than white space. Where nothing is new, a few characters may be a word said twice:
+    only a text of some length is the whole again.
     """
     whole = state.whole()
     if not text.startswith(whole) or not whole.strip(_SPACE):
         return text
     if len(text) == state.length:
-        return "" if state.fragments > 1 else text
+        return "" if state.fragments > 1 and state.length >= SURE_LENGTH else text
     return text[state.length :]

@@ -11,7 +11,7 @@ use crate::events::Framer;
 use crate::rules::{Rules, Tally};
 use crate::scan::{Declined, Scan, Text};
 use crate::splice;
-use crate::state::Choices;
+use crate::state::{Choices, ExportedState};
 use crate::table::Table;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +36,7 @@ pub enum Fault {
     TooLarge(Unit, usize),
     Empty {
         done: bool,
+        skipped: u64,
     },
     NotSse(Vec<u8>),
     Truncated,
@@ -71,14 +72,22 @@ pub trait Host {
     /// Chunk output: take a normalised document. It is plain if all its integers fit 64 bits.
     fn chunk(&mut self, document: &[u8], is_plain: bool) -> Result<(), Self::Error>;
 
-    /// Let the reference engine decide an event; the states of `rules` go there and back.
+    /// Let the reference engine decide an event; the states of `rules` go there and stay.
     fn hand_over(
         &mut self,
         kind: Kind,
         values: &[&[u8]],
         rules: &mut Rules,
     ) -> Result<Handed, Self::Error>;
+
+    /// The states of the choices back from the reference engine; None where they hold text
+    /// that Rust cannot: lone surrogates.
+    fn take_back(&mut self) -> Result<Option<Vec<(i64, ExportedState)>>, Self::Error>;
 }
+
+/// How often the states of the choices are taken back. Each time copies what they remember:
+/// a stream that goes to and fro for ever stays with the reference engine.
+const RETURNS: u32 = 16;
 
 /// The whole engine for one stream.
 #[derive(Debug)]
@@ -97,6 +106,8 @@ pub struct Normalizer {
     /// Byte output: a fault whose event ended with a CR that was the last byte of its read.
     /// It waits for the next byte, since an LF there still belongs to the event.
     waiting: Option<Fault>,
+    /// How often the states may still be taken back.
+    returns: u32,
 }
 
 impl Normalizer {
@@ -114,6 +125,7 @@ impl Normalizer {
             is_closed: false,
             fault: None,
             waiting: None,
+            returns: RETURNS,
         }
     }
 
@@ -205,11 +217,13 @@ impl Normalizer {
     }
 
     fn bad_end(&self) -> Option<Fault> {
-        if self.facts.count == 0 && self.facts.malformed == 0 {
+        // Byte output passes what is malformed; in chunk output nothing has come out.
+        let has_passed_malformed = self.output == Output::Sse && self.facts.malformed > 0;
+        if self.facts.count == 0 && !has_passed_malformed {
             return Some(if self.framer.saw_unknown && !self.is_done {
                 Fault::NotSse(self.framer.head.clone())
             } else {
-                Fault::Empty { done: self.is_done }
+                Fault::Empty { done: self.is_done, skipped: self.facts.malformed }
             });
         }
         if self.is_done || self.facts.complete { None } else { Some(Fault::Truncated) }
@@ -279,9 +293,6 @@ impl Normalizer {
         host: &mut H,
         out: &mut Vec<u8>,
     ) -> Result<Scan<()>, H::Error> {
-        if matches!(self.rules.choices, Choices::Away) {
-            return Ok(Err(Declined));
-        }
         let data = self.framer.bytes(span);
         let has_long_integer = Cell::new(false);
         let Ok(text) = Text::new(data, &has_long_integer) else {
@@ -293,6 +304,11 @@ impl Normalizer {
             self.document = document;
             return Ok(Err(Declined));
         };
+        let is_stateful = texts.iter().any(|texts| !texts.is_empty());
+        if is_stateful && !Self::has_states(&mut self.rules, &mut self.returns, host)? {
+            self.document = document;
+            return Ok(Err(Declined));
+        }
         document.edit(text, &texts, &mut self.rules);
         drop(texts);
         self.facts.count += 1;
@@ -315,6 +331,24 @@ impl Normalizer {
         };
         self.document = document;
         result.map(Ok)
+    }
+
+    /// Whether the states are here, or could be taken back.
+    fn has_states<H: Host>(
+        rules: &mut Rules,
+        returns: &mut u32,
+        host: &mut H,
+    ) -> Result<bool, H::Error> {
+        if !matches!(rules.choices, Choices::Away) {
+            return Ok(true);
+        }
+        if *returns == 0 {
+            return Ok(false);
+        }
+        *returns -= 1;
+        let Some(states) = host.take_back()? else { return Ok(false) };
+        rules.choices = Choices::load(states);
+        Ok(true)
     }
 
     fn hand_over<H: Host>(

@@ -141,7 +141,7 @@ impl Rules {
                 return;
             }
             self.reasoning_seen = true;
-            state.emit(lead, fresh, self.table.repeat_memory);
+            state.emit(lead, fresh, fresh.len() == text.len(), self.table.repeat_memory);
         }
         let winner = lead.map(|(place, fresh)| (place, &texts[place].1[fresh..]));
         for (place, (i, text)) in texts.iter().enumerate() {
@@ -191,7 +191,8 @@ impl Rules {
             (0..texts.len()).filter(|place| Some(*place) != native && Some(*place) != leader);
         for place in native.into_iter().chain(leader).chain(rest) {
             let (i, text) = &texts[place];
-            match fresh_part(state, (*i, self.is_nested(*i)), text, is_final) {
+            let sure = self.table.sure_length;
+            match fresh_part(state, (*i, self.is_nested(*i)), text, is_final, sure) {
                 Some(start) if start < text.len() => return Some((place, start)),
                 Some(_) => *repeats |= 1 << i,
                 None => {}

@@ -15,14 +15,15 @@ pub struct ChoiceState {
     length: usize,
     fragments: usize,
     last: usize,
-    cursors: Vec<(usize, usize)>,
+    /// None once the source has said something else.
+    cursors: Vec<(usize, Option<usize>)>,
     forgotten: bool,
     whole: String,
 }
 
 /// The state as plain values, in code points: (leader or -1, length, fragments, last,
 /// forgotten, cursors, whole).
-pub type ExportedState = (i64, usize, usize, usize, bool, Vec<(usize, usize)>, String);
+pub type ExportedState = (i64, usize, usize, usize, bool, Vec<(usize, Option<usize>)>, String);
 
 impl ChoiceState {
     /// The source that first gave text.
@@ -32,7 +33,7 @@ impl ChoiceState {
 
     /// A source has said everything up to here.
     pub(crate) fn catch_up(&mut self, source: usize) {
-        *self.cursor(source) = self.whole.len();
+        *self.cursor(source) = Some(self.whole.len());
     }
 
     /// Whether `text` is all that has come out so far.
@@ -40,8 +41,11 @@ impl ChoiceState {
         !self.forgotten && text == self.whole
     }
 
-    pub(crate) fn emit(&mut self, source: usize, text: &str, memory: usize) {
-        self.leader.get_or_insert(source);
+    /// Remember `text` as emitted from a source, of whose text it is all or a part.
+    pub(crate) fn emit(&mut self, source: usize, text: &str, is_all: bool, memory: usize) {
+        if *self.leader.get_or_insert(source) != source && is_all {
+            *self.cursor(source) = None;
+        }
         self.fragments += 1;
         self.last = text.len();
         self.length += count(text);
@@ -54,9 +58,9 @@ impl ChoiceState {
         }
     }
 
-    fn cursor(&mut self, source: usize) -> &mut usize {
+    fn cursor(&mut self, source: usize) -> &mut Option<usize> {
         let at = self.cursors.iter().position(|(known, _)| *known == source).unwrap_or_else(|| {
-            self.cursors.push((source, 0));
+            self.cursors.push((source, Some(0)));
             self.cursors.len() - 1
         });
         &mut self.cursors[at].1
@@ -72,7 +76,7 @@ impl ChoiceState {
             self.fragments,
             last,
             self.forgotten,
-            self.cursors.iter().map(|&(source, at)| (source, points(at))).collect(),
+            self.cursors.iter().map(|&(source, at)| (source, at.map(points))).collect(),
             self.whole.clone(),
         )
     }
@@ -87,7 +91,7 @@ impl ChoiceState {
             length,
             fragments,
             last: whole.len() - bytes(kept),
-            cursors: cursors.into_iter().map(|(source, at)| (source, bytes(at))).collect(),
+            cursors: cursors.into_iter().map(|(source, at)| (source, at.map(bytes))).collect(),
             forgotten,
             whole,
         }
@@ -102,7 +106,7 @@ fn count(text: &str) -> usize {
 #[derive(Clone, Debug)]
 pub enum Choices {
     Here(Vec<(i64, ChoiceState)>),
-    /// The reference engine keeps them: they hold text that UTF-8 cannot carry.
+    /// With the reference engine, since it decided an event.
     Away,
 }
 
@@ -133,50 +137,69 @@ pub(crate) fn fresh_part(
     (source, is_nested): (usize, bool),
     text: &str,
     is_final: bool,
+    sure_length: usize,
 ) -> Option<usize> {
     if state.length == 0 {
         return Some(0);
     }
     if state.leader != Some(source) {
+        // Only a source below the leader can be its echo, and none that has once said
+        // something else: a word that comes twice is then no repeat, only the whole is.
+        let is_above = state.leader.is_some_and(|leader| source < leader);
+        let at = match *state.cursor(source) {
+            Some(at) if !is_above => at,
+            _ => {
+                let is_repeat = state.length >= sure_length && state.is_all(text);
+                return Some(if is_repeat { text.len() } else { 0 });
+            }
+        };
         if state.forgotten {
             return None;
         }
         if is_nested && text.len() > state.whole.len() {
-            return Some(after_snapshot(state, text));
+            return Some(after_snapshot(state, text, sure_length));
         }
-        return Some(if repeats(state, source, text) { text.len() } else { 0 });
+        let is_repeat = repeats(state, (source, at), text, is_nested);
+        return Some(if is_repeat { text.len() } else { 0 });
     }
     if state.forgotten || text.len() < state.whole.len() {
         return Some(0);
     }
     if is_nested {
-        return Some(after_snapshot(state, text));
+        return Some(after_snapshot(state, text, sure_length));
     }
     // A plain string is incremental; only the whole text again at the end is a repeat.
     Some(if is_final && state.fragments > 1 && text == state.whole { text.len() } else { 0 })
 }
 
-/// Whether a source that does not lead says again what was emitted.
-fn repeats(state: &mut ChoiceState, source: usize, text: &str) -> bool {
-    let at = *state.cursor(source);
-    if state.whole.get(at..).is_some_and(|rest| rest.starts_with(text)) {
-        *state.cursor(source) = at + text.len();
+/// Whether a source that does not lead says again what was emitted. A plain string would be
+/// lost if it only began alike, so the lag of one has to be known already.
+fn repeats(
+    state: &mut ChoiceState,
+    (source, at): (usize, usize),
+    text: &str,
+    is_nested: bool,
+) -> bool {
+    let goes_on = state.whole.get(at..).is_some_and(|rest| rest.starts_with(text));
+    if goes_on && (at > 0 || is_nested) {
+        *state.cursor(source) = Some(at + text.len());
         return true;
     }
     if text == state.whole || (text.len() == state.last && state.whole.ends_with(text)) {
-        *state.cursor(source) = state.whole.len();
+        state.catch_up(source);
         return true;
     }
     false
 }
 
 /// Where the new part of a fragment starts that repeats everything so far.
-fn after_snapshot(state: &ChoiceState, text: &str) -> usize {
+fn after_snapshot(state: &ChoiceState, text: &str, sure_length: usize) -> usize {
     if !text.starts_with(&state.whole) || state.whole.trim_matches(SPACE).is_empty() {
         return 0;
     }
     if text.len() == state.whole.len() {
-        return if state.fragments > 1 { text.len() } else { 0 };
+        let is_sure = state.fragments > 1 && state.length >= sure_length;
+        return if is_sure { text.len() } else { 0 };
     }
     state.whole.len()
 }

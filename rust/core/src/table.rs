@@ -40,6 +40,8 @@ pub struct Table {
     /// Code points of emitted text that a choice remembers.
     pub repeat_memory: usize,
     pub max_choices: usize,
+    /// Code points from which on an equal text is no coincidence.
+    pub sure_length: usize,
     /// The distinct keys of sources and targets; a key's place here is its id.
     pub keys: Vec<Box<[u8]>>,
     /// For each source, the id of its key.

@@ -5,12 +5,11 @@ use pyo3::types::{PyBytes, PyList};
 use streamnorm_core::{Choices, ExportedState, Facts, Handed, Host, Kind, Rules};
 
 /// What the reference engine answers; see `Documents.hand_over` in `pure/normalizer.py`.
-type Answer<'py> =
-    (Bound<'py, PyList>, Option<Py<PyAny>>, Bound<'py, PyAny>, (u64, u64, bool, bool, bool));
+type Answer<'py> = (Bound<'py, PyList>, Option<Py<PyAny>>, (u64, u64, bool, bool, bool));
 
-/// What is called in Python: `orjson.loads` or its stand-in, `_json.loads`, and
-/// `Documents.hand_over`.
-pub(crate) type Calls = (Py<PyAny>, Py<PyAny>, Py<PyAny>);
+/// What is called in Python: `orjson.loads` or its stand-in, `_json.loads`, and `hand_over`
+/// and `take_states` of `Documents`.
+pub(crate) type Calls = (Py<PyAny>, Py<PyAny>, Py<PyAny>, Py<PyAny>);
 
 pub(crate) struct PyHost {
     /// The fastest parser there is. It may refuse what is rare (numbers out of a float's
@@ -18,17 +17,17 @@ pub(crate) struct PyHost {
     fast_loads: Py<PyAny>,
     loads: Py<PyAny>,
     hand_over: Py<PyAny>,
+    take_states: Py<PyAny>,
     is_sse: bool,
     chunks: Vec<Py<PyAny>>,
     fault: Option<Py<PyAny>>,
-    /// The states of the choices while Rust cannot hold them.
-    away: Option<Py<PyAny>>,
 }
 
 impl PyHost {
     pub(crate) fn new(calls: Calls, is_sse: bool) -> Self {
-        let (fast_loads, loads, hand_over) = calls;
-        Self { fast_loads, loads, hand_over, is_sse, chunks: Vec::new(), fault: None, away: None }
+        let (fast_loads, loads, hand_over, take_states) = calls;
+        let chunks = Vec::new();
+        Self { fast_loads, loads, hand_over, take_states, is_sse, chunks, fault: None }
     }
 
     pub(crate) fn take_chunks(&mut self, py: Python<'_>) -> PyResult<Py<PyAny>> {
@@ -62,20 +61,11 @@ impl Host for PyHost {
                 Kind::Stray => "stray",
             };
             let output = if self.is_sse { "sse" } else { "dict" };
-            let states = match (self.away.take(), rules.choices.export()) {
-                (Some(states), _) => states.into_bound(py),
-                (None, states) => states.unwrap_or_default().into_pyobject(py)?.into_any(),
-            };
+            let states = rules.choices.export();
+            rules.choices = Choices::Away;
             let values: Vec<_> = values.iter().map(|value| PyBytes::new(py, value)).collect();
             let answer = self.hand_over.bind(py).call1((kind, values, output, states))?;
-            let (made, fault, states, facts): Answer<'_> = answer.extract()?;
-            // Text with lone surrogates is no UTF-8: then the states stay with Python.
-            if let Ok(states) = states.extract::<Vec<(i64, ExportedState)>>() {
-                rules.choices = Choices::load(states);
-            } else {
-                rules.choices = Choices::Away;
-                self.away = Some(states.unbind());
-            }
+            let (made, fault, facts): Answer<'_> = answer.extract()?;
             let mut edited = Vec::new();
             if self.is_sse {
                 for value in made.iter() {
@@ -92,6 +82,14 @@ impl Host for PyHost {
             let (count, malformed, complete, visible, reasoning) = facts;
             let facts = Facts { count, malformed, complete, visible, reasoning };
             Ok(Handed { edited, is_fault, is_cut_off, facts })
+        })
+    }
+
+    fn take_back(&mut self) -> PyResult<Option<Vec<(i64, ExportedState)>>> {
+        Python::attach(|py| {
+            let states = self.take_states.bind(py).call0()?;
+            // Text with lone surrogates is no UTF-8, and an index may be too large.
+            Ok(states.extract().ok())
         })
     }
 }

@@ -17,8 +17,13 @@ use crate::host::{Calls, PyHost};
 const ABI: u32 = 1;
 
 type PySource = (Vec<u8>, String, Vec<Vec<u8>>, Vec<(Option<Vec<u8>>, Vec<u8>)>);
-type PyTable =
-    (Vec<PySource>, Vec<(Vec<Vec<u8>>, Option<Vec<u8>>)>, Vec<Vec<u8>>, Vec<u8>, (usize, usize));
+type PyTable = (
+    Vec<PySource>,
+    Vec<(Vec<Vec<u8>>, Option<Vec<u8>>)>,
+    Vec<Vec<u8>>,
+    Vec<u8>,
+    (usize, usize, usize),
+);
 
 fn boxed(bytes: Vec<u8>) -> Box<[u8]> {
     bytes.into_boxed_slice()
@@ -26,7 +31,8 @@ fn boxed(bytes: Vec<u8>) -> Box<[u8]> {
 
 /// The dialect table with what the options choose in it.
 fn table(rows: PyTable, targets: Vec<Vec<u8>>, keep_original: bool) -> Table {
-    let (sources, terminals, unfinished, done_mark, (repeat_memory, max_choices)) = rows;
+    let (sources, terminals, unfinished, done_mark, (repeat_memory, max_choices, sure_length)) =
+        rows;
     let source = |(key, shape, steps, picks): PySource| Source {
         key: boxed(key),
         shape: match shape.as_str() {
@@ -50,6 +56,7 @@ fn table(rows: PyTable, targets: Vec<Vec<u8>>, keep_original: bool) -> Table {
         done_mark: boxed(done_mark),
         repeat_memory,
         max_choices,
+        sure_length,
         keys: Vec::new(),
         source_keys: Vec::new(),
         target_keys: Vec::new(),
@@ -145,7 +152,9 @@ impl Normalizer {
                 Fault::TooLarge(unit, limit) => {
                     ("too_large", unit_name(*unit), *limit).into_pyobject(py)?.into_any()
                 }
-                Fault::Empty { done } => ("empty", *done).into_pyobject(py)?.into_any(),
+                Fault::Empty { done, skipped } => {
+                    ("empty", *done, *skipped).into_pyobject(py)?.into_any()
+                }
                 Fault::NotSse(head) => {
                     ("not_sse", PyBytes::new(py, head)).into_pyobject(py)?.into_any()
                 }

@@ -1,0 +1,74 @@
+"""Work that grows with the input and no faster.
+
+Each body is read in a process of its own. Work of the square of its size would take hours,
+so the cap of the process is what fails a test, and no measurement.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from streamnorm._engine import Engine
+
+CAP_SECONDS = 120
+PROGRAM = """
+import sys
+from streamnorm import ChunkNormalizer, SSENormalizer, StreamFault, _engine
+body = sys.stdin.buffer.read()
+for make in (ChunkNormalizer, SSENormalizer):
+    normalizer = make(_engine_module=_engine.choose(sys.argv[1]))
+    out = []
+    try:
+        out.append(normalizer.feed(body))
+        out.append(normalizer.close())
+    except StreamFault:
+        pass
+    print(sum(map(len, out)))
+"""
+
+QUOTES = b'\\"' * 1_000_000
+UNCLOSED = {
+    "in a deep document": b"data: " + b"[" * 300 + b'"' + QUOTES + b"\n\n",
+    "in the first line": b'{"' + QUOTES + b"\n",
+    "where the stream was cut": b'data: {"arguments":"' + b'{\\"path\\":\\"a.py\\"},' * 50_000,
+}
+
+
+def event(index: int, reasoning: Any, key: str = "reasoning") -> bytes:
+    chunk = {"choices": [{"index": index, "delta": {key: reasoning}}]}
+    return b"data: " + json.dumps(chunk).encode() + b"\n\n"
+
+
+def read(engine: Engine, body: bytes) -> list[int]:
+    """How much came out of *body*: chunks, then bytes."""
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, engine.NAME],
+        input=body,
+        capture_output=True,
+        timeout=CAP_SECONDS,
+        check=True,
+    )
+    return [int(count) for count in done.stdout.split()]
+
+
+@pytest.mark.parametrize("body", UNCLOSED.values(), ids=UNCLOSED)
+def test_unclosed_string_is_searched_once(engine: Engine, body: bytes) -> None:
+    assert len(read(engine, body)) == 2
+
+
+def test_declined_events_of_many_choices_do_not_carry_all_text_along(engine: Engine) -> None:
+    texts = [f"{n} " + "y" * 500 for n in range(20_000)]
+    sent = [event(n % 256, {"text": text}) for n, text in enumerate(texts)]
+    due = [event(n % 256, text, "reasoning_content") for n, text in enumerate(texts)]
+    assert read(engine, b"".join(sent)) == [len(due), len(b"".join(due))]
+
+
+def test_events_that_are_declined_in_turn_do_not_carry_all_text_along(engine: Engine) -> None:
+    pairs = [event(0, {"text": f"a{n} "}) + event(0, f"b{n} ") for n in range(20_000)]
+    due = [event(0, f"{a}{n} ", "reasoning_content") for n in range(20_000) for a in "ab"]
+    assert read(engine, b"".join(pairs)) == [len(due), len(b"".join(due))]
