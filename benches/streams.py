@@ -169,6 +169,16 @@ def _rename(chance: random.Random, count: int) -> Iterator[Event]:
         yield _renamed(chance) if thinks else _content(chance)
 
 
+def _declined(chance: random.Random, count: int) -> Iterator[Event]:
+    for thinks in _thinks_first(count):
+        if not thinks:
+            yield _content(chance)
+            continue
+        text = _piece(chance)
+        sent = {"reasoning_content": f'{{"text":{_json(text)}}}'}
+        yield Event(sent, {"reasoning_content": _json(text)}, reasoning=text)
+
+
 def _details(text: str) -> str:
     return f'[{{"type":"reasoning.text","text":{_json(text)},"format":"unknown","index":0}}]'
 
@@ -252,5 +262,6 @@ CASES: Final = {
     "comments-keepalive": Builder(_keepalive, "`rename` with a comment before every other event"),
     "one-huge-event-drip": Builder(_huge, "one event as large as another case's whole stream"),
     "crlf": Builder(_rename, "`rename` with CRLF line ends", end="\r\n"),
+    "declined": Builder(_declined, "60 % objects, which Rust hands to the reference engine"),
     "two-choices": Builder(_two_choices, "`rename` for two choices in turn"),
 }
