@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from streamnorm import normalize_stream
+from streamnorm import StreamFault, normalize_stream
 from streamnorm._engine import Engine
 from streamnorm.demo.upstream import Abort, Upstream
 
@@ -60,6 +60,30 @@ def test_a_response(engine: Engine, client: str, packed: bool) -> None:
     run(main())
 
 
+@pytest.mark.parametrize("client", ["httpx", "httpx2"])
+def test_the_lines_of_a_response(engine: Engine, client: str) -> None:
+    async def main() -> None:
+        async with Upstream() as up:
+            body = b": hello\n\n" + BODY.replace(b"data:", b"event: x\r\nid: 1\r\ndata:")
+            up.add("x", [body[:50], body[50:90], body[90:]])
+            for output in (collect, collect_sse):
+                async with opened(client, up.url("x")) as request:
+                    response = await request
+                    lines = response.aiter_lines()
+                    found, fault = await output(normalize_stream(lines, _engine_module=engine))
+                    # Behind the iterator the response cannot be seen; its owner closes it.
+                    await response.aclose()
+                assert fault is None
+                if output is collect:
+                    assert deltas(found) == DELTAS
+                else:
+                    edited = body.replace(b'"reasoning"', b'"reasoning_content"')
+                    assert edited.replace(b"\r\n", b"\n").startswith(found)
+                    assert b"[DONE]" in found
+
+    run(main())
+
+
 @clients
 @pytest.mark.parametrize("leave", ["aclose", "cancel", "done", "task"])
 def test_a_response_that_is_left_is_closed(engine: Engine, client: str, leave: str) -> None:
@@ -82,6 +106,8 @@ def test_a_response_that_is_left_is_closed(engine: Engine, client: str, leave: s
                         reading.cancel()
                         with pytest.raises(asyncio.CancelledError):
                             await reading
+                        with pytest.raises(StreamFault, match="was cancelled"):
+                            await anext(items)
                     else:
                         await items.aclose()
                         assert await reading == "end"

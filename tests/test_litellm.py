@@ -220,6 +220,8 @@ def test_a_wrapper_that_is_left_closes_its_connection(
                     await anext(items)
                 with pytest.raises(asyncio.TimeoutError):
                     await asyncio.wait_for(anext(items), 0.05)
+                with pytest.raises(StreamFault, match="was cancelled"):
+                    await anext(items)
             assert await anext(items, None) is None
 
     run(main())

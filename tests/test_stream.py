@@ -272,9 +272,10 @@ def test_what_is_no_exception_is_never_wrapped(
     with pytest.raises(kind):
         items.__anext__().send(None)
     assert source.closes == 1
-    assert items.fault is None
-    with pytest.raises(StopAsyncIteration):
-        items.__anext__().send(None)
+    assert items.fault.kind == "truncated"
+    for expected in (StreamFault, StopAsyncIteration):
+        with pytest.raises(expected):
+            items.__anext__().send(None)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from streamnorm import NormalizedStream, normalize_stream
 from streamnorm._engine import Engine
 from streamnorm.demo.upstream import Upstream
 
-from .aio import Pause, Script, run
+from .aio import Pause, Script, collect, run
 from .helpers import DONE, chunk, event, stream
 
 FIRST = event(chunk({"reasoning": "why"}))
@@ -48,12 +48,10 @@ async def use(opened: Opened) -> int:
     return count
 
 
-def is_at_its_end(items: Any) -> bool:
-    try:
-        drive(items.__anext__(), 99, "drop")
-    except StopAsyncIteration:
-        return True
-    return False
+def assert_over(left: Opened) -> None:
+    """The caller has closed it: whatever its fault is, iteration only stops."""
+    with pytest.raises(StopAsyncIteration):
+        drive(left.items.__anext__(), 99, "drop")
 
 
 def drive(coroutine: Any, at: int, how: str) -> Any:
@@ -86,7 +84,7 @@ def test_cancellation_at_every_suspension(engine: Engine, how: str, end: Any) ->
         except Exception as error:  # noqa: BLE001 - the fault, once all was read
             seen.add(type(error).__name__)
         assert source.closes == 1, at
-        assert is_at_its_end(left.items)
+        assert_over(left)
     assert "cancelled" in seen
     assert len(seen) == 2  # and, past the last suspension, how it ends without
 
@@ -99,11 +97,12 @@ def test_a_coroutine_dropped_at_every_suspension_awaits_nothing(engine: Engine, 
 
     for at in range(1, 9):
         source = Slow([Pause(), FIRST, Pause(), Pause(), SECOND, Pause(), DONE])
-        items = opened(source, engine, how).items
+        left = opened(source, engine, how)
         # An await while GeneratorExit is under way would be a RuntimeError.
-        outcome = drive(read(items), at, "drop")
+        outcome = drive(read(left.items), at, "drop")
         assert outcome == ("dropped" if at < 7 else None)
-        assert is_at_its_end(items)
+        assert left.stream.fault is None
+        assert_over(left)
         assert source.closes == 1, at
 
 
@@ -121,7 +120,10 @@ def test_cancellation_while_the_source_is_awaited(engine: Engine) -> None:
         with pytest.raises(asyncio.TimeoutError):
             await asyncio.wait_for(anext(items), 0.01)
         assert left == [True]
-        assert await anext(items, None) is None
+        chunks, fault = await collect(items)
+        assert chunks == []
+        assert fault is not None
+        assert (fault.kind, fault.blame) == ("truncated", "client")
 
     run(main())
 

@@ -12,7 +12,7 @@ import importlib
 import os
 import warnings
 from types import ModuleType
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, Literal, Protocol, cast
 
 from ._version import __version__
 from .options import Options
@@ -151,4 +151,4 @@ def _check_abi(extension: ModuleType) -> None:
 
 engine: Final = choose()
 # Which engine runs in this process, "rust" or "python".
-ENGINE: Final = engine.NAME
+ENGINE: Final[Literal["rust", "python"]] = cast(Any, engine.NAME)

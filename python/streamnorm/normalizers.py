@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, TypeVar, cast
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, cast, overload
 
 from . import _engine, faults
 from ._engine import Engine
 from .dialects import SOURCES, dialect_of
 from .faults import StreamFault
-from .options import DEFAULT_LIMIT, check_bytes, make_options
+from .options import DEFAULT_LIMIT, OptionsDict, check_bytes, make_options
 from .pure.documents import Documents
 from .report import Report
 
-Body = TypeVar("Body", bytes, dict[str, Any])
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 class ServerSentEvent(NamedTuple):
@@ -38,7 +40,9 @@ class _Normalizer:
 
     _output = ""
 
-    def __init__(self, *, _engine_module: Engine | None = None, **options: Any) -> None:
+    def __init__(
+        self, *, _engine_module: Engine | None = None, **options: Unpack[OptionsDict]
+    ) -> None:
         self._options = make_options(options)
         self._module = _engine_module or _engine.engine
         self._engine = self._module.normalizer(self._options, self._output)
@@ -88,13 +92,15 @@ class _Normalizer:
 class ChunkNormalizer(_Normalizer):
     """Bytes of a stream to chunks in normal form.
 
+    One instance is for one stream, and for one thread at a time.
+
     Args:
         options: See `streamnorm.options.Options`.
     """
 
     _output = "dict"
 
-    def feed(self, data: bytes) -> list[dict[str, Any]]:
+    def feed(self, data: bytes | bytearray | memoryview) -> list[dict[str, Any]]:
         """Take the next bytes of the body.
 
         Args:
@@ -128,7 +134,8 @@ class SSENormalizer(_Normalizer):
     """Bytes of a stream to bytes in normal form.
 
     The bytes of an event are edited in place; an event that no rule touches, comments,
-    control lines and line ends leave as they came.
+    control lines and line ends leave as they came. One instance is for one stream, and for
+    one thread at a time.
 
     Args:
         options: See `streamnorm.options.Options`.
@@ -136,7 +143,7 @@ class SSENormalizer(_Normalizer):
 
     _output = "sse"
 
-    def feed(self, data: bytes) -> bytes:
+    def feed(self, data: bytes | bytearray | memoryview) -> bytes:
         """Take the next bytes of the body; return those that are ready to be sent on.
 
         Raises:
@@ -158,6 +165,8 @@ class SSENormalizer(_Normalizer):
 
 class SSEDecoder:
     """The event stream decoder of the WHATWG standard, for any cutting of the input.
+
+    One instance is for one stream, and for one thread at a time.
 
     Args:
         flush_tail: Deliver a last event whose blank line is missing, and process a last
@@ -200,7 +209,7 @@ class SSEDecoder:
         facts = self._engine.fault
         return None if facts is None else faults.too_large(*facts)
 
-    def feed(self, data: bytes) -> list[ServerSentEvent]:
+    def feed(self, data: bytes | bytearray | memoryview) -> list[ServerSentEvent]:
         """Take the next bytes; return the events that they completed.
 
         Raises:
@@ -236,26 +245,36 @@ class SSEDecoder:
             raise fault
 
 
-def normalize_response(body: Body, **options: Any) -> Body:
+@overload
+def normalize_response(
+    body: bytes | bytearray | memoryview, **options: Unpack[OptionsDict]
+) -> bytes: ...
+@overload
+def normalize_response(
+    body: Mapping[str, Any], **options: Unpack[OptionsDict]
+) -> dict[str, Any]: ...
+def normalize_response(body: object, **options: Unpack[OptionsDict]) -> bytes | dict[str, Any]:
     """Normalise a body that was not streamed: ``message.reasoning`` and its kin.
 
     Args:
-        body: A ``chat.completion`` object, as bytes of JSON or as a dict (not modified).
+        body: A ``chat.completion`` object, as JSON in bytes, bytearray or memoryview, or as a
+            mapping (not modified).
         options: See `streamnorm.options.Options`; limits do not apply.
 
     Returns:
-        The same type. Bytes are edited in place and stay as they are where no rule
-        applies; a body without ``choices`` (an error, say) is returned as it is.
+        A dict for a mapping, bytes for anything bytes-like. Bytes are edited in place and
+        stay as they are where no rule applies; a body without ``choices`` (an error, say) is
+        returned as it is.
 
     Raises:
         StreamFault: Of kind ``corrupt``: bytes that are no JSON object, unless
             ``on_malformed="skip"``.
-        TypeError: *body* is neither bytes nor dict.
+        TypeError: *body* is neither bytes-like nor a mapping.
     """
     checked = make_options(options)
     documents = Documents(checked)
-    if isinstance(body, dict):
-        return documents.normalize(body)[0]
+    if isinstance(body, Mapping):
+        return documents.normalize(body if isinstance(body, dict) else dict(body))[0]
     if not isinstance(body, bytes | bytearray | memoryview):
         raise TypeError(f"body must be bytes or dict, not {type(body).__name__}")
     data = bytes(body)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal, NamedTuple
+from collections.abc import Mapping
+from typing import Any, Final, Literal, NamedTuple, TypedDict
 
 ReasoningKey = Literal["reasoning_content", "reasoning", "both"]
 OnMalformed = Literal["raise", "skip"]
@@ -41,7 +42,17 @@ class Options(NamedTuple):
         return (self.reasoning,)
 
 
-def make_options(given: dict[str, Any]) -> Options:
+class OptionsDict(TypedDict, total=False):
+    """The keyword arguments that make `Options`, for signatures that pass them on."""
+
+    reasoning: ReasoningKey
+    keep_original: bool
+    on_malformed: OnMalformed
+    max_line_bytes: int | None
+    max_event_bytes: int | None
+
+
+def make_options(given: Mapping[str, Any]) -> Options:
     """Check keyword arguments and build `Options`.
 
     Raises:

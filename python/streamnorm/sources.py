@@ -27,6 +27,9 @@ _Begin = Callable[[], AsyncIterator[object]]
 # A future or task, told by its shape: importing asyncio would be a third of our import.
 _FUTURE_MARKS: Final = ("__await__", "cancel", "cancelled", "done", "exception", "result")
 
+# What a line begins with that is no comment.
+_FIELDS: Final = (b"data:", b"event:", b"id:", b"retry:")
+
 # Where SDK objects keep the stream or response that they read from.
 _NESTED: Final = ("completion_stream", "response")
 _NESTED_DEPTH: Final = 4
@@ -139,6 +142,62 @@ def is_litellm_stream(source: object) -> bool:
     return hasattr(type(source), "__aiter__") and all(
         hasattr(source, mark) for mark in _WRAPPER_MARKS
     )
+
+
+class LineEnds:
+    """Tells lines without their ends from pieces of a body, and puts the ends back.
+
+    ``aiter_lines()`` of an HTTP client is what its documentation shows for streams; without
+    their ends the lines would be one endless line. Nothing tells them from pieces but how
+    the first two begin, so the ends are made up once the second is there. Until then
+    items pass as they are, because a piece must not wait for the one after it.
+
+    Attributes:
+        are_there: The items are pieces: there is nothing to do, now or later.
+    """
+
+    __slots__ = ("_first", "_is_lines", "_missing", "are_there")
+
+    def __init__(self) -> None:
+        self._first = b""
+        self._missing = 0
+        self._is_lines = False
+        self.are_there: bool = False
+
+    def complete(self, item: bytes) -> bytes:
+        """Return what to read in place of the next *item*."""
+        if self._is_lines:
+            return item + b"\n"
+        if self.are_there:
+            return item
+        if not self._first:
+            # Empty ones before it would be blank lines before any event, and mean nothing.
+            self._first = item
+            self._missing = 1
+            self.are_there = item != b"" and not _may_be_line(item, (*_FIELDS, b":"))
+        elif not item:
+            self._missing += 1
+        elif self._is_next_line(item):
+            self._is_lines, self._first = True, b""
+            return b"\n" * self._missing + item + b"\n"
+        else:
+            self.are_there = True
+        return item
+
+    def _is_next_line(self, item: bytes) -> bool:
+        if item.startswith(b":"):
+            # A colon may be where a piece was cut: after a key, or in a comment's time of day.
+            is_alike = self._missing > 1 or item[:2] == self._first[:2]
+            return self._first.startswith(b":") and is_alike and _may_be_line(item, (b":",))
+        if not _may_be_line(item, _FIELDS):
+            return False
+        # Text may speak of "data:", but a line of JSON does not end inside a string.
+        bare = self._first.replace(b"\\\\", b"").replace(b'\\"', b"")
+        return not bare.startswith(b"data:") or bare.count(b'"') % 2 == 0
+
+
+def _may_be_line(item: bytes, prefixes: tuple[bytes, ...]) -> bool:
+    return item.startswith(prefixes) and b"\n" not in item and b"\r" not in item
 
 
 def to_bytes(item: object) -> bytes:

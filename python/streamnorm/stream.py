@@ -16,15 +16,18 @@ from .faults import StreamFault
 from .normalizers import make_report
 from .objects import NAME as OBJECTS_NAME
 from .objects import ObjectNormalizer
-from .options import make_options
+from .options import OptionsDict, make_options
 from .report import Report
-from .sources import Source, to_bytes
+from .sources import LineEnds, Source, to_bytes
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 _Read = Callable[[], Awaitable[object]]
 
 
 def normalize_stream(
-    source: object, *, _engine_module: Engine | None = None, **options: Any
+    source: object, *, _engine_module: Engine | None = None, **options: Unpack[OptionsDict]
 ) -> NormalizedStream:
     """Normalise a streamed chat completion while it is read.
 
@@ -32,7 +35,8 @@ def normalize_stream(
         source: What gives the stream. Nothing is read before the first item is asked for.
 
             - an async iterator or iterable of ``bytes``, ``bytearray``, ``memoryview`` or
-              ``str``: pieces of the body, cut anywhere (lines without their ends are not);
+              ``str``: pieces of the body, cut anywhere. Lines without their ends, as httpx's
+              ``aiter_lines()`` gives them, work as well if the blank ones are among them;
             - an ``httpx.Response``, ``httpx2.Response`` or ``aiohttp.ClientResponse`` whose
               body was not read yet;
             - an async iterator of dicts or of pydantic objects (an OpenAI SDK's stream):
@@ -64,8 +68,13 @@ class NormalizedStream:
     cancelled. Who may leave before that uses it as an async context manager, or calls
     `aclose`. After the end, for whatever reason, iteration only stops.
 
+    A cancelled read (a timeout around it, say) ends the stream, and the cancellation
+    passes as it is. If neither ``[DONE]`` nor a finish_reason had been seen by then, `fault`
+    says so, and who reads on gets it raised: the stream does not look well ended.
+
     Iteration raises:
         StreamFault: The stream did not end well; everything received before was delivered.
+            After a cancelled read it is of kind ``truncated``, with blame ``client``.
             An exception that the source raised while it was read is the ``__cause__`` of
             one of kind ``transport``; a StreamFault that it raised passes as it is.
         TypeError: The source gave an item that is neither bytes, text nor a chunk object,
@@ -74,7 +83,11 @@ class NormalizedStream:
     """
 
     def __init__(
-        self, source: object, *, _engine_module: Engine | None = None, **options: Any
+        self,
+        source: object,
+        *,
+        _engine_module: Engine | None = None,
+        **options: Unpack[OptionsDict],
     ) -> None:
         self._source = Source(source)
         self._options = make_options(options)
@@ -85,6 +98,9 @@ class NormalizedStream:
         self._output = ""
         # Chunks that were received and not yet delivered, the next one last.
         self._ready: list[dict[str, Any]] = []
+        # What a cancelled read had received; the next one returns it.
+        self._held: Any = None
+        self._line_ends: LineEnds | None = LineEnds()
         self._fault: StreamFault | None = None
         self._is_due = False  # the fault is still to be raised
         self._is_over = False
@@ -146,9 +162,10 @@ class NormalizedStream:
         """Close the source, whatever its closing method is called.
 
         May be called at any time and again. What was received and not yet delivered is
-        dropped. Another task that waits for the next item then stops iterating; if the
-        source is a bare async generator, which Python cannot close while it runs, that
-        happens when its read returns.
+        dropped, and a fault that was not raised yet is in `fault` only. Another task that
+        waits for the next item then stops iterating; if the source is a bare async
+        generator, which Python cannot close while it runs, that happens when its read
+        returns.
 
         Raises:
             Exception: What closing raised. After the end of the stream, whose source is
@@ -157,6 +174,7 @@ class NormalizedStream:
         self._is_over = True
         self._is_due = False
         self._ready = []
+        self._held = None
         await self._source.close()
 
     async def __aenter__(self) -> NormalizedStream:
@@ -193,7 +211,7 @@ class NormalizedStream:
         if self._is_reading:
             raise RuntimeError("the stream is already being read by another task")
         self._is_reading = True
-        out: Any = None
+        out: Any = self._held
         try:
             read = self._read
             if read is None and not self._is_over:
@@ -206,17 +224,27 @@ class NormalizedStream:
                     out = self._finish(None)
                 except Exception as error:  # noqa: BLE001 - becomes a fault
                     out = self._finish(error)
+                except GeneratorExit:
+                    raise
+                except BaseException as error:
+                    self._held = self._finish(error)
+                    raise
                 else:
                     out = self._take(item)
             if self._is_over:
+                self._held = out  # closing may be cancelled, too
                 await self._release()
+                out, self._held = self._held, None
         except GeneratorExit:
             # The loop is gone, or the awaiting coroutine was dropped: nothing can be
             # awaited, and the source is left to its own finalizer.
-            self._is_over, self._is_due = True, False
+            self._is_over, self._is_due, self._held = True, False, None
             raise
-        except BaseException:
-            self._is_over, self._is_due = True, False
+        except BaseException as error:
+            if not self._is_over and not isinstance(error, Exception):
+                # While the source was awaited, or (by a signal) amid an item, which is lost.
+                self._lose()
+            self._is_over = True
             await self._release()
             raise
         finally:
@@ -240,9 +268,15 @@ class NormalizedStream:
         if self._is_over:
             return None  # closed by another task in the meantime
         engine: Any = self._engine or self._start(item)
-        if self._is_bytes and type(item) is not bytes:
-            item = to_bytes(item)
-        out = engine.feed(item)
+        if self._is_bytes:
+            data = item if type(item) is bytes else to_bytes(item)
+            if self._line_ends is not None:
+                data = self._line_ends.complete(data)
+                if self._line_ends.are_there:
+                    self._line_ends = None
+            out = engine.feed(data)
+        else:
+            out = engine.feed(item)
         if engine.fault is not None:
             self._fail(engine.fault)
         elif engine.done:
@@ -260,8 +294,8 @@ class NormalizedStream:
             self._engine_name = OBJECTS_NAME
         return self._engine
 
-    def _finish(self, error: Exception | None) -> Any:
-        """End the stream, because the source did or because it raised *error*.
+    def _finish(self, error: BaseException | None) -> Any:
+        """End the stream, because the source did or because reading it raised *error*.
 
         Returns:
             What the engine still held.
@@ -280,18 +314,28 @@ class NormalizedStream:
         elif facts is not None and facts[0] == "error_event":
             # The upstream's own words, in an event that the lost connection cut short.
             self._fail(facts).__cause__ = error
-        else:
-            counts = engine.counts()
-            self._fault, self._is_due = faults.transport(error), True
-            self._fault.visible_output = counts["visible"]
-            self._fault.reasoning_output = counts["reasoning"]
+        elif isinstance(error, Exception):
+            self._blame(faults.transport(error))
+        elif facts is not None:
+            self._lose()
         return out
 
+    def _lose(self) -> None:
+        """Note that a cancellation cut the stream: it must not look well ended."""
+        self._blame(faults.cancelled())
+
     def _fail(self, facts: tuple[Any, ...]) -> StreamFault:
-        assert self._engine is not None
-        counts = self._engine.counts()
-        fault = faults.from_facts(facts, visible=counts["visible"], reasoning=counts["reasoning"])
-        self._fault, self._is_due, self._is_over = fault, True, True
+        fault = faults.from_facts(facts, visible=False, reasoning=False)
+        self._is_over = True
+        return self._blame(fault)
+
+    def _blame(self, fault: StreamFault) -> StreamFault:
+        """Have *fault* raised once all is delivered; say in it what had come out."""
+        if self._engine is not None:
+            counts = self._engine.counts()
+            fault.visible_output = counts["visible"]
+            fault.reasoning_output = counts["reasoning"]
+        self._fault, self._is_due = fault, True
         return fault
 
     async def _release(self) -> None:
