@@ -117,10 +117,24 @@ def test_a_connection_that_breaks(run: Run, up: Upstream, cut: Abort, to: str) -
 # As a user runs it. ------------------------------------------------------------------
 
 
-def start(*arguments: str, **more: Any) -> subprocess.Popen[bytes]:
+@contextlib.contextmanager
+def start(*arguments: str, **more: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """The command line in a process of its own, which does not outlive the test."""
     environment = {**os.environ, "no_proxy": "127.0.0.1", "PYTHONIOENCODING": "utf-8"}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen([*COMMAND, *arguments], env=environment, **{**pipes, **more})
+    # A shell starts its background jobs with Ctrl-C ignored, and a child inherits that;
+    # what is handled here is back to its default there.
+    ours = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen([*COMMAND, *arguments], env=environment, **{**pipes, **more})
+    finally:
+        signal.signal(signal.SIGINT, ours or signal.SIG_DFL)
+    with process:
+        try:
+            yield process
+        except BaseException:
+            process.kill()
+            raise
 
 
 def read_until(stream: int, mark: bytes) -> bytes:
