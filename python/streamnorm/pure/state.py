@@ -7,8 +7,8 @@ from typing import Final
 from ..dialects import SOURCES
 
 # Code points of emitted reasoning that a choice remembers, to know a repeat when it sees
-# one. Beyond it nothing is taken for a repeat and no other source is promoted: the text
-# then stays under its own key, so that nothing is lost or doubled.
+# one. Beyond it nothing is taken for a repeat, and a source that could be the leader's echo
+# is not promoted: its text stays under its own key, so that nothing is lost or doubled.
 REPEAT_MEMORY: Final = 256 * 1024
 # Code points from which on an equal text is no coincidence.
 SURE_LENGTH: Final = 8

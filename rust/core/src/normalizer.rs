@@ -20,7 +20,7 @@ pub enum Output {
     Dict,
 }
 
-/// What a declined event is; see `decide` in `pure/normalizer.py`.
+/// What a declined event is; see `decide` in `pure/documents.py`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Event,

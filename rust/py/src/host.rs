@@ -4,7 +4,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 use streamnorm_core::{Choices, ExportedState, Facts, Handed, Host, Kind, Rules};
 
-/// What the reference engine answers; see `Documents.hand_over` in `pure/normalizer.py`.
+/// What the reference engine answers; see `Documents.hand_over` in `pure/documents.py`.
 type Answer<'py> = (Bound<'py, PyList>, Option<Py<PyAny>>, (u64, u64, bool, bool, bool));
 
 /// What is called in Python: `orjson.loads` or its stand-in, `_json.loads`, and `hand_over`

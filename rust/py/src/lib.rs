@@ -170,7 +170,7 @@ impl Normalizer {
         self.with(py, |stream| Ok(stream.core.is_done()))
     }
 
-    /// The counters of what was decided here; see `counts_of` in `pure/normalizer.py`.
+    /// The counters of what was decided here; see `counts_of` in `pure/documents.py`.
     fn counts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         self.with(py, |stream| {
             let counts = PyDict::new(py);
