@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from streamnorm.cli import main
-from streamnorm.demo.streams import BundledStream, event
+from streamnorm.upstream.streams import BundledStream, event
 
 
 def body(stream: BundledStream) -> bytes:

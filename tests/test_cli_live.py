@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from streamnorm import __version__
-from streamnorm.demo.streams import BY_NAME, DONE, STREAMS, BundledStream, event
-from streamnorm.demo.upstream import Abort, Gate, Upstream
+from streamnorm.upstream import Abort, Gate, Upstream
+from streamnorm.upstream.streams import BY_NAME, DONE, STREAMS, BundledStream, event
 
 from .command_line import Run, body, chunk
 

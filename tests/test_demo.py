@@ -16,7 +16,7 @@ import pytest
 from streamnorm import ENGINE, ChunkNormalizer
 from streamnorm._engine import Engine
 from streamnorm.demo import __main__ as demo
-from streamnorm.demo.streams import BY_NAME, DONE, STREAMS, BundledStream
+from streamnorm.upstream.streams import BY_NAME, DONE, STREAMS, BundledStream
 
 
 def payloads(stream: BundledStream) -> list[dict[str, Any]]:

@@ -15,8 +15,8 @@ from contextlib import asynccontextmanager
 import httpx
 import pytest
 
-from streamnorm.demo.streams import BY_NAME, STREAMS
-from streamnorm.demo.upstream import HOST, Abort, Gate, Request, Step, Upstream
+from streamnorm.upstream import HOST, Abort, Gate, Request, Route, Step, Upstream
+from streamnorm.upstream.streams import BY_NAME, STREAMS
 
 
 @asynccontextmanager
@@ -82,7 +82,9 @@ def test_records_requests() -> None:
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("path", ["/v1/nobody/chat/completions", "/v1/nobody", "/", "/v1/a/b"])
+@pytest.mark.parametrize(
+    "path", ["/v1/nobody/chat/completions", "/v1/nobody", "/nobody", "/", "/v1/a/b", "/r/b/c"]
+)
 def test_unknown_route_is_an_openai_error(path: str) -> None:
     async def run() -> None:
         async with serving() as (up, client):
@@ -93,6 +95,34 @@ def test_unknown_route_is_an_openai_error(path: str) -> None:
         assert list(error) == ["message", "type", "param", "code"]
         assert error["message"] == f"Invalid URL (POST {path})"
         assert error["code"] == "unknown_url"
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("path", ["/r", "/r/", "/r/chat/completions", "/v1/r/"])
+def test_route_has_short_addresses(path: str) -> None:
+    async def run() -> None:
+        async with serving(r=[b"yes"]) as (up, client):
+            assert (await client.get(up.origin + path)).content == b"yes"
+
+    asyncio.run(run())
+
+
+def test_what_names_no_route_can_be_answered_otherwise() -> None:
+    def find(request: Request) -> Route | None:
+        if request.path == "/":
+            return Route([b"index"], 203, {"content-length": "5"})
+        return Route(lambda _: [b"hello ", request.path.encode()]) if request.name else None
+
+    async def run() -> None:
+        async with serving(r=[b"yes"]) as (up, client):
+            up.otherwise(find)
+            assert (await client.get(up.url("r"))).content == b"yes"
+            index = await client.get(up.origin)
+            assert (index.status_code, index.content) == (203, b"index")
+            assert (await client.get(up.origin + "/you")).content == b"hello /you"
+            assert (await client.get(up.origin + "/a/b/c")).status_code == 404
+            assert (await client.put(up.origin + "/you")).status_code == 405
 
     asyncio.run(run())
 
@@ -245,6 +275,39 @@ def test_a_given_content_length_is_sent_as_it_is() -> None:
                 await client.get(up.url("short"))
 
     asyncio.run(run())
+
+
+def test_a_status_without_a_body_has_no_framing() -> None:
+    with Upstream.in_thread() as up:
+        up.add("none", [], 204)
+        answer = raw_exchange(up, b"GET /none HTTP/1.1\r\nconnection: close\r\n\r\n")
+    head, end, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 204 No Content\r\n")
+    assert b"transfer-encoding" not in head
+    assert (end, body) == (b"\r\n\r\n", b"")
+
+
+def test_raw_pieces_are_the_whole_response() -> None:
+    with Upstream.in_thread() as up:
+        up.add("raw", [b"HTTP/1.1 200", b" OK\r\n\r\nbody"], 500, {"x": "y"}, raw=True)
+        up.add("nothing", [Abort()], raw=True)
+        request = b"GET /%b HTTP/1.1\r\n\r\n"
+        # The connection ends without being asked to.
+        assert raw_exchange(up, request % b"raw") == b"HTTP/1.1 200 OK\r\n\r\nbody"
+        assert raw_exchange(up, request % b"nothing") == b""
+    assert [request.outcome for request in up.requests] == ["complete", "aborted"]
+
+
+def test_listens_where_it_is_told_to() -> None:
+    with Upstream.in_thread(host="localhost") as up:
+        assert up.origin.startswith("http://localhost:")
+        assert up.url("r").startswith(up.origin)
+    with Upstream.in_thread() as up:
+        port = int(up.origin.rpartition(":")[2])
+        with pytest.raises(OSError, match=str(port)), Upstream.in_thread(port=port):
+            pass
+    with Upstream.in_thread(port=port) as up:
+        assert up.origin == f"http://{HOST}:{port}"
 
 
 def test_connection_close_is_honoured_from_both_sides() -> None:

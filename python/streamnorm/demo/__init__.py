@@ -1,5 +1,5 @@
-"""A loopback upstream that streams in the wire shapes of eight providers, and a show of it.
+"""A show: eight providers' streams as they are sent and as they come out, side by side.
 
-``python -m streamnorm.demo`` runs the show (extra ``demo``). The upstream itself
-(`streamnorm.demo.upstream`) and its streams need nothing but the standard library.
+``python -m streamnorm.demo`` runs it (extra ``demo``), on the loopback upstream
+(`streamnorm.upstream`).
 """

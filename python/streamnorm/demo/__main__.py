@@ -18,9 +18,9 @@ from collections.abc import AsyncGenerator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .. import StreamFault, normalize_stream
+from ..upstream import Upstream
+from ..upstream.streams import BY_NAME, STREAMS, BundledStream
 from ._result import Result
-from .streams import BY_NAME, STREAMS, BundledStream
-from .upstream import Upstream
 
 if TYPE_CHECKING:
     import httpx

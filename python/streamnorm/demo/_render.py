@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .. import ENGINE
-from .streams import BundledStream
+from ..upstream.streams import BundledStream
 
 if TYPE_CHECKING:
     from ._result import Result

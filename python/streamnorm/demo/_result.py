@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from .. import Report, StreamFault
-from .streams import BundledStream
+from ..upstream.streams import BundledStream
 
 
 @dataclass

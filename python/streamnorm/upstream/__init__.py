@@ -1,7 +1,8 @@
 """An upstream on loopback that really streams: HTTP/1.1, chunked, paced, standard library only.
 
-It serves streams by name at ``/v1/<name>/chat/completions`` (and ``/v1/<name>``), to GET
-and POST alike, so that any HTTP client or SDK can be pointed at it::
+It serves streams by name at ``/v1/<name>/chat/completions`` (and ``/v1/<name>``; both also
+without the ``/v1``), to GET and POST alike, so that any HTTP client or SDK can be pointed at
+it::
 
     async with Upstream(STREAMS, pace=0.01) as up:
         async with httpx.AsyncClient() as client:
@@ -26,6 +27,7 @@ from urllib.parse import quote
 from ._http import BadRequest, Reader, Request, error_body, head_bytes
 from ._script import (
     Abort,
+    Find,
     Gate,
     Left,
     Response,
@@ -41,7 +43,7 @@ from .streams import BundledStream
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["HOST", "Abort", "Gate", "Request", "Script", "Step", "Upstream"]
+__all__ = ["HOST", "Abort", "Gate", "Request", "Route", "Script", "Step", "Upstream"]
 
 HOST: Final = "127.0.0.1"
 
@@ -77,7 +79,7 @@ class _Protocol(asyncio.StreamReaderProtocol):
 
 
 class Upstream:
-    """A server on 127.0.0.1, at a free port, with one route per name.
+    """A server on loopback, with one route per name.
 
     An async context manager; `in_thread` gives a plain one. `close` may be called any
     number of times, and afterwards no task, socket or future is left. What was recorded
@@ -89,16 +91,28 @@ class Upstream:
             that keeps connections alive holds them open after a response.
     """
 
-    def __init__(self, streams: Iterable[BundledStream] = (), *, pace: float = 0.0) -> None:
+    def __init__(
+        self,
+        streams: Iterable[BundledStream] = (),
+        *,
+        pace: float = 0.0,
+        host: str = HOST,
+        port: int = 0,
+    ) -> None:
         """Prepare the routes; nothing listens yet.
 
         Args:
             streams: Served under their names, one event per piece.
             pace: Seconds before each piece of *streams*.
+            host: Name or address to listen at.
+            port: 0 for one that is free, another one at each start.
         """
         self.requests: list[Request] = []
         self.open_connections: int = 0
         self._routes: dict[str, Route] = {}
+        self._otherwise: Find | None = None
+        self._host = host
+        self._wanted = port
         self._port = 0
         self._server: asyncio.Server | None = None
         self._serving: dict[asyncio.Task[None], _Protocol] = {}
@@ -115,6 +129,7 @@ class Upstream:
         headers: Mapping[str, str] | None = None,
         *,
         pace: float = 0.0,
+        raw: bool = False,
     ) -> str:
         """Register (or replace) the route *name* and return its URL path.
 
@@ -129,6 +144,8 @@ class Upstream:
                 ``Content-Length`` the body is sent unframed, whatever its real length;
                 with ``Connection: close`` the connection ends after the response.
             pace: Seconds before each piece.
+            raw: The pieces are the whole response, its head and framing included, and the
+                connection ends after it. *status* and *headers* are ignored.
 
         Raises:
             TypeError: A step of a wrong type.
@@ -136,8 +153,17 @@ class Upstream:
         """
         if not callable(chunks):
             chunks = tuple(checked(step) for step in chunks)
-        self._routes[name] = Route(chunks, status, dict(headers or {}), pace)
+        self._routes[name] = Route(chunks, status, dict(headers or {}), pace, raw)
         return f"/v1/{quote(name, safe='')}/chat/completions"
+
+    def otherwise(self, find: Find) -> None:
+        """Ask *find* for what is served where a request names no route.
+
+        Args:
+            find: Called in the server's event loop; None is answered with the 404 that
+                OpenAI gives.
+        """
+        self._otherwise = find
 
     def url(self, name: str) -> str:
         """The address of route *name*, ``http://127.0.0.1:<port>/v1/<name>/chat/completions``.
@@ -153,19 +179,32 @@ class Upstream:
         Raises:
             RuntimeError: The server was never started.
         """
+        return f"{self.origin}/v1/{quote(name, safe='')}"
+
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port of every address here, ``http://127.0.0.1:<port>``.
+
+        Raises:
+            RuntimeError: The server was never started.
+        """
         if not self._port:
             raise RuntimeError("the upstream has not been started")
-        return f"http://{HOST}:{self._port}/v1/{quote(name, safe='')}"
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"http://{host}:{self._port}"
 
     async def start(self) -> None:
-        """Listen on a free port.
+        """Listen.
 
         Raises:
             RuntimeError: It listens already.
+            OSError: The host is not this machine's, or the port is taken.
         """
         if self._server is not None:
             raise RuntimeError("the upstream is already running")
-        self._server = await asyncio.get_running_loop().create_server(self._accept, HOST, 0)
+        self._server = await asyncio.get_running_loop().create_server(
+            self._accept, self._host, self._wanted
+        )
         self._port = self._server.sockets[0].getsockname()[1]
 
     async def close(self) -> None:
@@ -219,10 +258,15 @@ class Upstream:
     @classmethod
     @contextlib.contextmanager
     def in_thread(
-        cls, streams: Iterable[BundledStream] = (), *, pace: float = 0.0
+        cls,
+        streams: Iterable[BundledStream] = (),
+        *,
+        pace: float = 0.0,
+        host: str = HOST,
+        port: int = 0,
     ) -> Iterator[Self]:
         """Run an upstream in a thread with its own event loop, for code that has none."""
-        upstream = cls(streams, pace=pace)
+        upstream = cls(streams, pace=pace, host=host, port=port)
         runner = _Runner(upstream)
         runner.start()
         try:
@@ -232,6 +276,12 @@ class Upstream:
                 runner.stop()
             raise
         runner.stop()
+
+    def _find(self, request: Request) -> Route | None:
+        route = self._routes.get(request.name) if request.name is not None else None
+        if route is None and self._otherwise is not None:
+            route = self._otherwise(request)
+        return route
 
     def _accept(self) -> _Protocol:
         return _Protocol(asyncio.StreamReader(), self)
@@ -268,7 +318,7 @@ class Upstream:
                 if request is None:
                     break
                 self.requests.append(request)
-                if not await Response(protocol.left, writer, request).send(self._routes):
+                if not await Response(protocol.left, writer, request).send(self._find):
                     break
         except BadRequest as error:
             body = error_body(str(error), "bad_request")

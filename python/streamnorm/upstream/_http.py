@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 Outcome = Literal["running", "complete", "client_left", "aborted"]
 
-_PATH: Final = re.compile(r"/v1/([^/]+)(?:/chat/completions)?/?")
+_PATH: Final = re.compile(r"(?:/v1)?/([^/]+)(?:/chat/completions)?/?")
 
 
 class BadRequest(Exception):

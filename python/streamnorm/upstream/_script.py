@@ -11,6 +11,7 @@ import struct
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import NamedTuple
 
 from ._http import Request, error_body, head_bytes
@@ -65,9 +66,16 @@ class Route(NamedTuple):
     """What a name serves; see `Upstream.add`."""
 
     script: Script
-    status: int
-    headers: dict[str, str]
-    pace: float
+    status: int = 200
+    headers: Mapping[str, str] = MappingProxyType({})
+    pace: float = 0.0
+    raw: bool = False
+
+
+Find = Callable[[Request], Route | None]
+
+# Their responses have no body, and say nothing of its length (RFC 9110, 8.6).
+_BODILESS = (204, 304)
 
 
 class Left(Exception):
@@ -85,10 +93,14 @@ class Response:
         self._request = request
         self._chunked = False
 
-    async def send(self, routes: Mapping[str, Route]) -> bool:
-        """Send the response; False where the connection must end afterwards."""
+    async def send(self, find: Find) -> bool:
+        """Send the response; False where the connection must end afterwards.
+
+        Args:
+            find: Gives what is served for a request, or None.
+        """
         request = self._request
-        route = routes.get(request.name) if request.name is not None else None
+        route = find(request)
         if route is None:
             message = f"Invalid URL ({request.method} {request.path})"
             return await self._error(404, message, "unknown_url")
@@ -106,16 +118,27 @@ class Response:
         headers = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
         headers.update({name.lower(): value for name, value in route.headers.items()})
         # HTTP/1.0 knows no chunks: there the end of the connection is the end of the body.
-        self._chunked = request.version != "HTTP/1.0" and "content-length" not in headers
+        self._chunked = (
+            request.version != "HTTP/1.0"
+            and "content-length" not in headers
+            and route.status not in _BODILESS
+            and not route.raw
+        )
         if self._chunked:
             headers["transfer-encoding"] = "chunked"
-        last = request.version == "HTTP/1.0" or "close" in (
-            headers.get("connection", "").lower(),
-            request.headers.get("connection", "").lower(),
+        last = (
+            route.raw
+            or request.version == "HTTP/1.0"
+            or "close"
+            in (
+                headers.get("connection", "").lower(),
+                request.headers.get("connection", "").lower(),
+            )
         )
         if last:
             headers["connection"] = "close"
-        self._writer.write(head_bytes(route.status, headers))
+        if not route.raw:
+            self._writer.write(head_bytes(route.status, headers))
         steps = route.script(request) if callable(route.script) else route.script
         try:
             whole = await self._steps(steps, route.pace)
