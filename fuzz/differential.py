@@ -33,6 +33,10 @@ PIECES = (
     b"```\\n", b"\\n<tool_call>", b'"content":"<think>x",', b'"content":null,', b'"content":[],',
     b'"tool_calls":[{"function":{"name":"f","arguments":"{}"}}],', b'"id":null,', b'"name":"",',
     b'"extra_content":{"google":{"thought":true}},', b'{"type":"thinking","thinking":"x"},',
+    b'data: {"choices":[{"delta":{"role', b'}data: {"', b'}{"', b"data: data: ", b"}data: [DONE]",
+    b'"message":{"content":"x"},', b'"usage":{"total_tokens":1},', b'error: {"message":"m"}\n',
+    b'"detail":"x",', b'"code":500,"message":"m",', b'"type":"error",', b'"status":404,',
+    b'"choices":null,"base_resp":{"status_code":1},', b"<html>", b"\x1f\x8b\x08", b"\x78\x9c",
 )  # fmt: skip
 SWAPS = (
     (b'"reasoning"', b'"reasoning_content"'), (b'"reasoning_content"', b'"reasoning"'),
@@ -42,7 +46,8 @@ SWAPS = (
     (b'{"text":', b'{"signature":"s","text":'), (b'"stop"', b'"null"'), (b" ", b"  "),
     (b"<", b"\\u003c"), (b'"content"', b'"reasoning_content"'),
     (b'"arguments":"', b'"arguments":{"'), (b'"index":0', b'"index":null'),
-    (b'"delta":{', b'"delta":null,"x":{'),
+    (b'"delta":{', b'"delta":null,"x":{'), (b"\n\ndata: ", b"data: "), (b"\n", b""),
+    (b'"choices":[', b'"errors":['), (b"}\n\n", b'}\nerror: {"message":"m"}\n\n'),
 )  # fmt: skip
 OPTIONS: tuple[dict[str, Any], ...] = (
     {}, {}, {}, {"reasoning": "reasoning"}, {"reasoning": "both"}, {"keep_original": True},

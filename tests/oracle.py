@@ -24,6 +24,12 @@ NESTED_KEYS = (
 )
 # Keys in which content is said; the second holds the parts of a list that are no text.
 SAID_KEYS = ("content", "content_parts", "tool_calls")
+# Members that every chunk of a stream repeats.
+_ENVELOPE = (
+    "id", "object", "created", "model", "provider", "system_fingerprint", "service_tier",
+)  # fmt: skip
+# Values of a finish_reason that say that nothing is finished.
+_OPEN = ("", "null")
 
 
 def blocks(raw: bytes) -> list[list[bytes]]:
@@ -63,6 +69,13 @@ def documents(raw: bytes) -> list[Any]:
     return [_document(text) for text in texts(raw)]
 
 
+def at(document: Any, path: tuple[str, ...]) -> Any:
+    """What stands at *path* of a document; None where nothing does."""
+    for step in path:
+        document = document.get(step) if isinstance(document, dict) else None
+    return document
+
+
 def spelled(value: Any) -> str:
     """A value in one spelling, NaN and the order of members included."""
     return json.dumps(value)
@@ -89,6 +102,66 @@ def deltas(document: Any) -> Iterator[tuple[int, Any, dict[str, Any]]]:
             if isinstance(index, bool) or not isinstance(index, int):
                 index = position
             yield index, choice.get("finish_reason"), delta
+
+
+def is_completion(document: Any) -> bool:
+    """Whether a document is a whole completion: every choice has a message and no delta."""
+    choices = document.get("choices") if isinstance(document, dict) else None
+    return isinstance(choices, list) and len(choices) > 0 and all(map(_is_answer, choices))
+
+
+def streamed(documents_of: list[Any]) -> list[Any]:
+    """*documents_of* with each whole completion as the chunks that say the same.
+
+    One that comes behind deltas says again what they said, and stays as it is.
+    """
+    made: list[Any] = []
+    has_deltas = False
+    for document in documents_of:
+        choices = document.get("choices") if isinstance(document, dict) else None
+        for choice in choices if isinstance(choices, list) else []:
+            has_deltas = has_deltas or (isinstance(choice, dict) and "delta" in choice)
+        whole = is_completion(document) and not has_deltas
+        made += _chunks(document) if whole else [document]
+    return made
+
+
+def _is_answer(choice: Any) -> bool:
+    is_object = isinstance(choice, dict) and isinstance(choice.get("message"), dict)
+    return is_object and "delta" not in choice
+
+
+def _chunks(completion: dict[str, Any]) -> list[Any]:
+    kind = {"object": "chat.completion.chunk"}
+    top = {**completion, **kind} if "object" in completion else {**kind, **completion}
+    late = {"usage": top.pop("usage")} if top.get("usage") is not None else {}
+    if top.get("error"):
+        late["error"] = top.pop("error")
+    envelope = {key: top[key] for key in top if key in _ENVELOPE}
+    first, ends = [], []
+    for choice in completion["choices"]:
+        opened = {"delta" if key == "message" else key: choice[key] for key in choice}
+        calls = opened["delta"].get("tool_calls")
+        if isinstance(calls, list):
+            numbered = [_numbered(call, n) for n, call in enumerate(calls)]
+            opened["delta"] = {**opened["delta"], "tool_calls": numbered}
+        if isinstance(choice.get("finish_reason"), str) and choice["finish_reason"] not in _OPEN:
+            opened["finish_reason"] = None
+            end = {"delta": {}, "finish_reason": choice["finish_reason"]}
+            ends.append({"index": choice["index"], **end} if "index" in choice else end)
+        first.append(opened)
+    made = [{**top, "choices": first}]
+    made += [{**envelope, "choices": ends}] if ends else []
+    return [*made, {**envelope, "choices": [], **late}] if late else made
+
+
+def _numbered(call: Any, position: int) -> Any:
+    if not isinstance(call, dict):
+        return call
+    index = call.get("index")
+    if isinstance(index, int) and not isinstance(index, bool):
+        return call
+    return {**call, "index": position} if "index" in call else {"index": position, **call}
 
 
 def joined(chunks: list[Any], key: str) -> dict[int, str]:

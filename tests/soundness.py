@@ -20,11 +20,22 @@ _SPLIT = {*oracle.NESTED_KEYS, "role"}
 _SPACE = " \t\r\n"
 
 
-def chunks(raw: bytes) -> list[Any]:
-    """The documents that are chunks; an error alone is none."""
-    return [
-        d for d in oracle.documents(raw) if d is not None and ("choices" in d or "error" not in d)
-    ]
+def chunks(raw: bytes, fault: str | None = None) -> list[Any]:
+    """The documents that are chunks; an error alone is none, whatever its shape."""
+    found = [d for d in oracle.documents(unglued(raw)) if d is not None]
+    if fault == "not_sse":
+        return []
+    if fault == "error_event":
+        return [d for d in found if d.get("choices") is not None]
+    return [d for d in found if "choices" in d or "error" not in d]
+
+
+def unglued(raw: bytes) -> bytes:
+    """*raw* with a line end before every frame that stands behind another on its line."""
+    if raw.startswith(b"{"):
+        return raw.replace(b'}{"', b'}\n{"')
+    raw = raw.replace(b"data: data: ", b"data: ").removesuffix(b'"')
+    return re.sub(rb'(?<=\})data: (?=\[|\{")|(?<=\})(?=\{"id)|(?<=role)data: ', b"\n\ndata: ", raw)
 
 
 def bare(document: Any, options: dict[str, Any]) -> Any:

@@ -346,6 +346,47 @@ def streams_of(document: st.SearchStrategy[Any]) -> st.SearchStrategy[Sent]:
 
 
 documents = documents_of(deltas)
+
+# Bodies that break the rules, each in a way that somebody was seen to break them. No oracle
+# reads them: what is asked is that the engines agree, and that the cuts do not matter.
+_errors = _members(
+    error=st.one_of(junk, texts),
+    type=st.sampled_from(("error", "response.failed", "message-end", "ping")),
+    object=st.just("error"),
+    detail=st.one_of(texts, junk),
+    message=st.one_of(texts, junk),
+    msg=texts,
+    code=st.one_of(numbers, st.sampled_from(("", "0", "OK", "Throttling", None))),
+    status=st.sampled_from((Number("404"), Number("200"), "error", "completed")),
+    success=st.booleans(),
+    errors=junk,
+    choices=st.sampled_from((None, [])),
+    base_resp=_members(status_code=numbers),
+)
+_answers = st.tuples(
+    st.lists(
+        _members(message=deltas, finish_reason=_finishes, index=_indexes, logprobs=junk),
+        min_size=1,
+        max_size=2,
+    ),
+    _members(object=st.just("chat.completion"), usage=junk, error=st.one_of(st.none(), texts)),
+).map(lambda parts: Members((*parts[1], ("choices", parts[0]))))
+_frames = st.tuples(st.one_of(documents, _errors, _answers), st.integers(0, 5)).map(
+    lambda pair: spell(pair[0], pair[1], lines=True)
+)
+_odd_lines = st.sampled_from(
+    (b"error: ", b'error: {"message":"m"}\n', b"event: error\n", b"<html>\n", b"\n", b"data: ",
+     b"data: data: ", b"data: [DONE]", b"[DONE]", b"\x1f\x8b\x08", b"x\x9c", b"(\xb5/", b"\0",
+     b"\xff")
+)  # fmt: skip
+_broken_pieces = st.one_of(
+    _frames.map(lambda frame: b"data: " + frame.replace(b"\n", b"\ndata: ") + b"\n\n"),
+    _frames.map(lambda frame: b"data: " + frame.replace(b"\n", b" ")),
+    st.tuples(_frames, st.integers(1, 40)).map(lambda pair: b"data: " + pair[0][: pair[1]]),
+    _frames,
+    _odd_lines,
+)
+broken_streams = st.lists(_broken_pieces, min_size=1, max_size=6).map(b"".join)
 streams = streams_of(documents)
 field_streams = streams_of(documents_of(field_deltas))
 untouched_streams = streams_of(documents_of(untouched_deltas))

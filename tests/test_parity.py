@@ -130,6 +130,16 @@ hostile_options = st.fixed_dictionaries(
 )
 
 
+@given(raw=strategies.broken_streams, options=hostile_options, seed=st.integers(0, 999))
+def test_engines_agree_about_streams_that_break_the_rules(
+    both: tuple[Engine, Engine], output: str, raw: bytes, options: dict[str, Any], seed: int
+) -> None:
+    whole, _ = check(both, output, [raw], **options)
+    for parts in (random_cuts(raw, seed, 20), one_byte(raw)):
+        rust, _ = check(both, output, parts, **options)
+        assert {**told(rust), "declined": 0} == {**told(whole), "declined": 0}
+
+
 @given(raw=hostile, options=hostile_options, seed=st.integers(0, 999))
 @example(raw=event(SUMMARY), options={}, seed=0)
 @example(raw=event(b'{"n":' + b"1" * 5000 + b"}"), options={}, seed=0)
@@ -197,6 +207,8 @@ def is_plain(name: str, vector: Vector) -> bool:
         "content_parts/",
         "tool_calls/",
         "held/delta",
+        "errors/",
+        "glued/",
     )
     if name.startswith(rare) or vector.get("options", {}).get("finish") == "last":
         return False

@@ -86,6 +86,23 @@ def test_one_content_full_of_near_delimiters(
     assert read(engine, body, tags=mode)[0] in (1, 2)
 
 
+GLUED = {
+    "frames": b'{"choices":[]}data: ' * 60_000,
+    "broken frames": b'data: {"a":"' * 100_000,
+    "broken frames that go on": b'{"data: {":1,' * 100_000,
+    "broken frames of both parities": b'{"a":"data: {"b":"' * 60_000,
+    "deep frames": b'data: {"a":[' * 100_000,
+    "spaces": b"data: " + b" " * 1_000_000 + b"data: ",
+    "names": b"data:" * 200_000,
+}
+
+
+@pytest.mark.parametrize("data", GLUED.values(), ids=GLUED)
+def test_one_line_full_of_frames(engine: Engine, data: bytes) -> None:
+    body = b"data: " + data + b"x\n\n"
+    assert len(read(engine, body, on_malformed="skip")) == 2
+
+
 def test_call_with_its_name_on_every_fragment(engine: Engine) -> None:
     def call(arguments: str) -> bytes:
         return event(0, [{"function": {"name": "f", "arguments": arguments}}], "tool_calls")

@@ -169,3 +169,9 @@ def test_halves_together_are_the_whole(engine: Engine, sent: Sent, options: dict
             if "message" not in str(document.get("choices")):
                 says = any(isinstance(delta.get(key), str) and delta[key] for key in targets)
                 assert not (says and (delta.get("content") or delta.get("tool_calls")))
+
+
+def test_name_may_be_spelled_with_escapes(engine: Engine) -> None:
+    raw = event(b'{"choices":[{"index":0,"delta":{"re\\u0061soning":"r","content":"c"}}]}') + DONE
+    chunks = run_square(engine, [raw], split_mixed=True, reasoning="reasoning").output
+    assert [one["choices"][0]["delta"] for one in chunks] == [{"reasoning": "r"}, {"content": "c"}]

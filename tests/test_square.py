@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from streamnorm import SSENormalizer, StreamFault
@@ -67,7 +67,8 @@ def test_normalising_twice_changes_nothing(
 def test_nothing_but_the_reasoning_keys_differs_from_what_was_sent(
     engine: Engine, sent: Sent, options: dict[str, Any]
 ) -> None:
-    given_bare = [oracle.without_reasoning(doc) for doc in oracle.documents(sent.raw)]
+    expected = oracle.streamed(oracle.documents(sent.raw))
+    given_bare = [oracle.without_reasoning(doc) for doc in expected]
     made = oracle.documents(edited_of(engine, sent.raw, **options))
     assert oracle.spelled([oracle.without_reasoning(doc) for doc in made]) == oracle.spelled(
         given_bare
@@ -82,7 +83,8 @@ def test_nothing_but_the_reasoning_keys_differs_from_what_was_sent(
 def test_nothing_but_what_rules_are_about_differs_from_what_was_sent(
     engine: Engine, sent: Sent, options: dict[str, Any]
 ) -> None:
-    given_bare = [oracle.without_said(doc) for doc in oracle.documents(sent.raw)]
+    expected = oracle.streamed(oracle.documents(sent.raw))
+    given_bare = [oracle.without_said(doc) for doc in expected]
     made = oracle.documents(edited_of(engine, sent.raw, **options))
     # Text that was held to the end stands in one chunk of the engine's own.
     assert len(made) - len(given_bare) in (0, 1)
@@ -105,6 +107,8 @@ def test_event_without_an_alias_leaves_byte_for_byte(engine: Engine, sent: Sent)
     for raw in sent.events:
         made = normalizer.feed(raw)
         sources = {*oracle.ALIASES, *oracle.NESTED_KEYS}
+        if any(map(oracle.is_completion, oracle.documents(raw))):
+            continue
         deltas = [delta for doc in oracle.documents(raw) for _, _, delta in oracle.deltas(doc)]
         # The output key itself is edited where it repeats the text, or is an object.
         if not any(
@@ -118,6 +122,8 @@ def test_event_without_an_alias_leaves_byte_for_byte(engine: Engine, sent: Sent)
 def test_stream_without_reasoning_leaves_byte_for_byte(
     engine: Engine, sent: Sent, options: dict[str, Any]
 ) -> None:
+    documents = oracle.documents(sent.raw)
+    assume(oracle.spelled(oracle.streamed(documents)) == oracle.spelled(documents))
     assert edited_of(engine, sent.raw, **options) == sent.raw
 
 

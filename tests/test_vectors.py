@@ -15,7 +15,7 @@ import pytest
 
 from streamnorm import normalize_response
 from streamnorm._engine import Engine
-from streamnorm.dialects import DIALECTS, FLAG_PATH, FLAG_VALUES, PARTS, SOURCES
+from streamnorm.dialects import DIALECTS, ERRORS, FLAG_PATH, FLAG_VALUES, PARTS, SOURCES
 from streamnorm.options import REPAIRS
 from streamnorm.tag_table import TAGS, Tag
 
@@ -172,6 +172,22 @@ def test_flag_value_has_a_vector(value: Any) -> None:
     assert any(flag is value or flag == value != 1 for flag in flags)
 
 
+@pytest.mark.parametrize("row", ERRORS, ids=lambda row: row.marks[0].path[-1])
+def test_shape_of_errors_has_a_vector_that_fails_by_it(row: Any) -> None:
+    own = [vector for name, vector in STREAMS.items() if name.startswith("errors/")]
+    failing = [vector for vector in own if vector["fault"] == "error_event"]
+    assert any(
+        all(oracle.at(document, mark.path) for mark in row.marks if mark.test != "false")
+        and all(
+            oracle.at(document, mark.path) is False for mark in row.marks if mark.test == "false"
+        )
+        for vector in failing
+        for document in oracle.documents(text_of(vector, "input"))
+        if not oracle.at(document, ("error",))
+    )
+    assert row.evidence.strip()
+
+
 def test_row_names_make_different_folders() -> None:
     names = [row.name for row in DIALECTS] + [f"tags: {tag.name}" for tag in TAGS]
     folders = {folder_of(name) for name in names}
@@ -184,7 +200,7 @@ def test_every_count_of_a_report_is_seen_in_a_vector() -> None:
     for vector in STREAMS.values():
         for name in COUNTS:
             seen[name].update(vector["report"].get(name, {}))
-    assert seen["repairs"] == {*REPAIRS, "content_list"}
+    assert seen["repairs"] == {*REPAIRS, "content_list", "whole_completion", "glued_events"}
     assert seen["tags"] >= {tag.name for tag in TAGS if tag.opens} | {"prompt"}
     assert seen["notices"] == {"stop_beside_tool_calls"}
     moved = {key.partition("→")[0] for key in seen["remaps"]}
@@ -201,7 +217,7 @@ def test_vector_says_what_it_shows_and_by_which_evidence(vector: Vector) -> None
         assert isinstance(vector[key], str)
         assert vector[key].strip(), key
     assert vector["input"]
-    assert vector["chunks"]
+    assert vector["chunks"] or vector["fault"]
     assert set(vector.get("report", {})) <= {"dialect", "events", "malformed", *COUNTS}
 
 
@@ -209,8 +225,11 @@ def test_vector_says_what_it_shows_and_by_which_evidence(vector: Vector) -> None
 def test_vector_is_sound_in_itself(vector: Vector) -> None:
     """Its chunks are the data of its output, and no text and no other member was lost."""
     options = options_of(vector)
-    given = soundness.chunks(text_of(vector, "input"))
-    made = soundness.chunks(text_of(vector, "output"))
+    fault = vector.get("fault")
+    given = soundness.chunks(text_of(vector, "input"), fault)
+    made = soundness.chunks(text_of(vector, "output"), fault)
+    if vector.get("kind") != "response":
+        given = oracle.streamed(given)
     assert oracle.spelled(made) == oracle.spelled(vector["chunks"])
     bare = [[soundness.bare(chunk, options) for chunk in some] for some in (given, made)]
     assert soundness.own_chunks(*bare) is not None

@@ -20,7 +20,7 @@ from .pure import engine as pure_engine
 
 # Raised with every change of the interface between `native.py` and the extension, so that
 # an extension from an earlier checkout of the same version is noticed as well.
-ABI: Final = 2
+ABI: Final = 3
 
 _VARIABLE: Final = "STREAMNORM_ENGINE"
 
@@ -36,6 +36,21 @@ class NormalizerEngine(Protocol):
     @property
     def done(self) -> bool:
         """The mark that ends the stream (``[DONE]``) was seen: nothing that counts follows."""
+        ...
+
+    @property
+    def events(self) -> int:
+        """JSON objects seen."""
+        ...
+
+    @property
+    def visible(self) -> bool:
+        """Answer text or a tool call has come out."""
+        ...
+
+    @property
+    def reasoning(self) -> bool:
+        """Reasoning text has come out."""
         ...
 
     def feed(self, data: bytes) -> Any:

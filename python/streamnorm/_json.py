@@ -43,7 +43,7 @@ def loads(data: bytes) -> Any:
         ValueError: *data* is not JSON, or is nested deeper than `MAX_DEPTH`.
     """
     # A document so deep is longer than twice its depth: most need no count.
-    if len(data) > 2 * MAX_DEPTH and _is_too_deep(data):
+    if len(data) > 2 * MAX_DEPTH and is_too_deep(data):
         raise ValueError("nested too deeply")
     if orjson is not None and _LONG_NUMBER not in data.translate(_DIGITS):
         try:
@@ -58,7 +58,8 @@ def loads(data: bytes) -> Any:
 fast_loads: Final[Callable[[bytes], Any]] = loads if orjson is None else orjson.loads
 
 
-def _is_too_deep(data: bytes) -> bool:
+def is_too_deep(data: bytes) -> bool:
+    """Whether *data* is nested deeper than `MAX_DEPTH`."""
     return data.count(b"[") + data.count(b"{") > MAX_DEPTH and _depth(data) > MAX_DEPTH
 
 

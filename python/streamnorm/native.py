@@ -12,6 +12,7 @@ from ._json import fast_loads, loads
 from .dialects import (
     CONTENT,
     DONE_MARK,
+    ERRORS,
     FLAG_PATH,
     SOURCES,
     TERMINALS,
@@ -21,6 +22,7 @@ from .dialects import (
 from .options import Options
 from .pure import split
 from .pure.documents import Documents, Output, counts_of, family_name
+from .pure.handover import HandOver
 from .pure.marks import MarkSet, Vocabulary
 from .pure.rules import CALLS, VAGUE_FINISH
 from .pure.state import MAX_CHOICES, REPEAT_MEMORY, SURE_LENGTH
@@ -54,6 +56,7 @@ _TABLE = (
     (REPEAT_MEMORY, MAX_CHOICES, SURE_LENGTH),
     (CONTENT.encode(), CALLS.encode(), FLAG_PATH[0].encode()),
     [word.encode() for word in VAGUE_FINISHES],
+    [[([s.encode() for s in mark.path], mark.test) for mark in row.marks] for row in ERRORS],
 )
 
 
@@ -86,6 +89,7 @@ class Normalizer:
 
     def __init__(self, options: Options, output: Output) -> None:
         self._documents = Documents(options)
+        handed = HandOver(self._documents)
         self._native = _native.Normalizer(
             _TABLE,
             (
@@ -100,8 +104,9 @@ class Normalizer:
             (
                 fast_loads,
                 loads,
-                self._documents.hand_over,
-                self._documents.take_states,
+                handed.decide,
+                handed.take_states,
+                self._documents.note_finish,
                 partial(split.document, targets=options.targets),
             ),
         )
@@ -119,6 +124,21 @@ class Normalizer:
         """Whether ``[DONE]`` was seen."""
         return self._native.done
 
+    @property
+    def events(self) -> int:
+        """JSON objects seen."""
+        return self._native.events
+
+    @property
+    def visible(self) -> bool:
+        """Whether answer text or a tool call has come out."""
+        return self._native.visible
+
+    @property
+    def reasoning(self) -> bool:
+        """Whether reasoning text has come out."""
+        return self._native.reasoning
+
     def counts(self) -> dict[str, Any]:
         """The counters of the report: those of Rust and those of the declined events."""
         counts = self._native.counts()
@@ -135,7 +155,8 @@ class Normalizer:
         notices, vague = dict(handed["notices"]), counts.pop("vague")
         if vague:
             notices[VAGUE_FINISH] = notices.get(VAGUE_FINISH, 0) + vague
-        return {**counts, "notices": notices, "repairs": handed["repairs"]}
+        kept = {name: handed[name] for name in ("repairs", "finishes")}
+        return {**counts, **kept, "notices": notices}
 
 
 def normalizer(options: Options, output: Output) -> Normalizer:

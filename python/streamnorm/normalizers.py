@@ -274,14 +274,13 @@ def normalize_response(body: object, **options: Unpack[OptionsDict]) -> bytes | 
     """
     # What is about the order of chunks means nothing here.
     checked = make_options(options)._replace(split_mixed=False, finish="as_sent")
-    documents = Documents(checked)
-    documents.is_whole = True
+    documents = Documents(checked, is_response=True)
     if isinstance(body, Mapping):
         return documents.normalize(body if isinstance(body, dict) else dict(body))[0][0]
     if not isinstance(body, bytes | bytearray | memoryview):
         raise TypeError(f"body must be bytes or dict, not {type(body).__name__}")
     data = bytes(body)
-    edited, _ = documents.edit(data)
+    [edited], _ = documents.edit(data)
     if documents.malformed and checked.on_malformed == "raise":
         raise faults.corrupt(data)
     return edited

@@ -6,7 +6,7 @@ The reference rules decide on both engines, since there is nothing to parse.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from . import _json
@@ -18,6 +18,8 @@ from .pure.documents import Documents, FaultFacts, counts_of
 NAME: Final = "python"
 
 _CALLS: Final = "tool_calls"
+
+_DONE_EVENT: Final = b"data: [DONE]\n\n"
 
 # Members of a delta object that go where their text has gone. Any other becomes None: SDKs
 # promise those of their delta (``delta.content``), and LiteLLM itself reads them again from
@@ -59,6 +61,7 @@ class ObjectNormalizer:
         self._is_sse = output == "sse"
         self._keep = keep and not self._is_sse
         self._closed = False
+        self._is_well = False
         self.fault: FaultFacts | None = None
         self.done = False
         # The last chunk object that was kept: one of our own is made like it.
@@ -71,18 +74,29 @@ class ObjectNormalizer:
             TypeError: *data* is no chunk object.
         """
         chunks: list[Any]
-        if self._keep and not isinstance(data, Mapping):
+        if self._keep and getattr(data, "choices", False) is None:
+            # SDKs make such a chunk of an error body: nothing in it could be edited.
+            chunks, has_choices = [data], False
+            self.fault = self._documents.normalize(to_dict(data))[1]
+        elif self._keep and not isinstance(data, Mapping):
             chunks = self._edit(data)
             has_choices = bool(data.choices)
         else:
-            chunks, self.fault = self._documents.normalize(to_dict(data))
-            has_choices = bool(chunks[-1].get("choices"))
+            value = to_dict(data)
+            chunks, self.fault = self._documents.normalize(value)
+            has_choices = bool(value.get("choices"))
         # As with bytes: an error beside choices is a chunk too, an error alone is none.
         if self.fault is not None and not has_choices:
             chunks = []
         if self.fault is not None:
             chunks = self._flushed(is_end=False) + chunks
         return self._put(chunks)
+
+    def switch_to_sse(self, made: Sequence[Any]) -> bytes:
+        """Let the output be bytes from here on; return the chunks made so far as bytes."""
+        self._is_sse, self._keep = True, False
+        out: bytes = self._put([to_dict(chunk) for chunk in made])
+        return out + _DONE_EVENT if self._is_well else out
 
     def _put(self, chunks: list[Any]) -> Any:
         if self._is_sse:
@@ -112,7 +126,23 @@ class ObjectNormalizer:
         held = self._flushed(is_end=is_end) if is_end or is_failing else []
         self._closed = True
         out = self._put(held)
-        return out + _event(b"[DONE]") if self._is_sse and is_end else out
+        self._is_well = self._is_well or is_end
+        return out + _DONE_EVENT if self._is_sse and is_end else out
+
+    @property
+    def events(self) -> int:
+        """Chunks seen."""
+        return self._documents.count
+
+    @property
+    def visible(self) -> bool:
+        """Whether answer text or a tool call has come out."""
+        return self._documents.visible
+
+    @property
+    def reasoning(self) -> bool:
+        """Whether reasoning text has come out."""
+        return self._documents.rules.reasoning_seen
 
     def counts(self) -> dict[str, Any]:
         """The counters of the report."""

@@ -18,7 +18,8 @@ class Report:
         dialect: Which row of the dialect table the stream fits, None while no reasoning
             text was seen.
         events: JSON objects seen.
-        malformed: Events whose data was no JSON object.
+        malformed: Events whose data was no JSON object, and broken frames that were dropped
+            from an event that held others.
         declined: Events that the Rust engine handed to the reference engine.
         remaps: Deltas in which text moved, by ``source→target``.
         removed: Null and empty alias members that were removed; for ``tags``, deltas of
@@ -29,7 +30,9 @@ class Report:
         tags: Deltas with reasoning between delimiters, by name of the delimiters
             (`streamnorm.tag_table.TAGS`); ``prompt`` where the opener stood in the prompt.
         repairs: What was mended, by name: see `Options.repairs`, and ``content_list`` for a
-            content that was a list of parts.
+            content that was a list of parts, ``whole_completion`` for an answer that was
+            not streamed and became chunks, ``glued_events`` for an event that held several
+            frames, or one broken frame and others.
         notices: What was noticed and left as it was sent: ``stop_beside_tool_calls`` for a
             finish_reason "stop" of a choice that has called tools.
     """

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .events import Block, Framer, Item
+from .blocks import Block
+from .events import Framer, Item
 
 # (event, data, id, retry): None where not sent.
 DecodedEvent = tuple[str | None, str, str | None, str | None]

@@ -1,39 +1,27 @@
-"""One JSON document, or one event: what comes out of it.
-
-The Rust engine calls `Documents.hand_over` for the events that it declines.
-"""
+"""One JSON document: what comes out of it, and what it says of its stream."""
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal, NamedTuple
+from collections.abc import Callable
+from typing import Any, Final, Literal
 
 from .._json import dumps, loads
 from ..dialects import DONE_MARK, ENVELOPE, TERMINALS, VAGUE_FINISHES
 from ..options import Options
-from . import plans, splice, split
+from . import plans, resync, splice, split, whole
 from .edits import NOTHING
-from .ends import index_of, is_finish, stands
-from .rules import Rules
+from .ends import index_of, is_error, is_finish, stands
+from .rules import Rules, count
 from .scan import items, last, members, start_of
-from .state import ChoiceState, ExportedState
+from .state import MAX_CHOICES
 
 Output = Literal["sse", "dict"]
 # What a fault is made from: its kind and the facts of it. The words are in `faults`.
 FaultFacts = tuple[Any, ...]
 
 _CONTAINERS: Final = ("delta", "message")
-
-
-class Facts(NamedTuple):
-    """What one event added to the facts of its stream; see `Documents`."""
-
-    events: int
-    malformed: int
-    complete: bool
-    visible: bool
-    reasoning: bool
-    # Choices whose content leaves as it came from here on.
-    settled: list[int]
+# What a report calls an event in which frames were glued together.
+GLUED: Final = "glued_events"
 
 
 class Documents:
@@ -44,21 +32,44 @@ class Documents:
         visible: Answer text or a tool call was seen.
         count: JSON objects seen.
         malformed: Documents that were no JSON object.
+        finishes: The last ``finish_reason`` by choice index; where it is held back, the one
+            that is to go out. No more choices than are remembered.
         before: Documents of our own that must go out before the one that was edited last.
         is_whole: The documents are all there is of their choices: nothing is held back.
+        has_deltas: A choice with a delta was seen: what has a message instead is no whole
+            completion but says again what the deltas said (Perplexity).
+        was_whole: A whole completion was in the event that was decided last.
+        ends: The mark that ends the stream stood behind a document of that event.
+        is_response: The documents are bodies that nobody asked to be streamed.
     """
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, *, is_response: bool = False) -> None:
         self._options = options
+        self.is_response: bool = is_response
+        self.has_deltas: bool = False
+        self.was_whole: bool = False
+        self.ends: bool = False
+        self._kind: str = "event"
         self.rules: Rules = Rules(options)
         self.complete: bool = False
         self.visible: bool = False
         self.count: int = 0
         self.malformed: int = 0
+        self.finishes: dict[int, str] = {}
         self.before: list[bytes] = []
         # The last document after which something was held back.
         self._last: bytes | dict[str, Any] | None = None
-        self.is_whole: bool = False
+        self.is_whole: bool = is_response
+
+    def begin(self, kind: str) -> None:
+        """Before an event; for *kind* see `decide.decide`."""
+        self._kind = kind
+        self.is_whole = kind in ("body", "last")
+        self.was_whole = self.ends = False
+
+    def take_over(self, last_held: bytes) -> None:
+        """Remember the document after which the other engine held something back last."""
+        self._last = last_held or self._last
 
     def chunk(self, data: bytes) -> tuple[list[dict[str, Any]], FaultFacts | None]:
         """Normalise one document to chunks.
@@ -66,47 +77,136 @@ class Documents:
         Returns:
             (the chunks, mostly one; the facts of a fault that follows them, or None).
         """
-        value = _parse(data)
+        value = parse(data)
         if not isinstance(value, dict):
-            return [], self._not_a_chunk(data, value)
+            found = self._resync(data, value)
+            if found is None:
+                return [], self._not_a_chunk(data, value)
+            made, fault = self._read_again(found, self.chunk, loads)
+            if fault is None and found.rest:
+                fault = self._lose(found.rest)
+            return made, fault
         fault = self._look(value)
         # An error beside choices (OpenRouter) is a chunk too; an error alone is none.
-        is_chunk = fault is None or bool(value.get("choices"))
-        plan = self._plan(value, data, fault is not None)
+        if fault is not None and not value.get("choices"):
+            return [], fault
+        made = []
+        for part, inner, is_final in self._parts(data, value):
+            made += self._chunk(part, inner, is_final=is_final or fault is not None)
+        return made, fault
+
+    def _chunk(self, data: bytes, value: dict[str, Any], *, is_final: bool) -> list[dict[str, Any]]:
+        plan = self._plan(value, data, is_final)
         if any(edit.op == "arguments" for choice in plan for edit in choice.decision.calls):
             # The text of an object is a matter of its bytes.
-            chunk = loads(self._make(data, plan))
-        else:
-            chunk = plans.on_dict(value, plan)
-        return (self._halves(chunk) if is_chunk else []), fault
+            return self._halves(loads(self._make(data, plan)))
+        return self._halves(plans.on_dict(value, plan))
 
     def normalize(self, value: dict[str, Any]) -> tuple[list[dict[str, Any]], FaultFacts | None]:
         """Normalise a chunk that is a dict already; *value* itself stays as it is."""
         fault = self._look(value)
-        return self._halves(
-            plans.on_dict(value, self._plan(value, value, fault is not None))
-        ), fault
+        is_completion = self._is_completion(value)
+        is_final = fault is not None or (is_completion and whole.is_finished(value))
+        made = []
+        for part in whole.chunks(value) if is_completion else [value]:
+            made += self._halves(plans.on_dict(part, self._plan(part, part, is_final)))
+        return made, fault
 
     def _halves(self, chunk: dict[str, Any]) -> list[dict[str, Any]]:
         halves = split.chunk(chunk, self._options.targets) if self._options.split_mixed else None
         return [chunk] if halves is None else list(halves)
 
-    def edit(self, data: bytes) -> tuple[bytes, FaultFacts | None]:
-        """Normalise one document in its bytes: the same, but for the spans of the edits."""
-        value = _parse(data)
+    def edit(self, data: bytes) -> tuple[list[bytes], FaultFacts | None]:
+        """Normalise one document in its bytes: the same, but for the spans of the edits.
+
+        Returns:
+            (the documents that it becomes, mostly one; the facts of a fault that follows
+            them, or None).
+        """
+        value = parse(data)
         if not isinstance(value, dict):
-            # Bytes that are no chunk pass verbatim: only chunks can be corrupt.
-            facts = self._not_a_chunk(data, value)
-            return data, facts if facts and facts[0] == "error_event" else None
+            found = self._resync(data, value)
+            if found is None:
+                # Bytes that are no chunk pass verbatim: only chunks can be corrupt.
+                facts = self._not_a_chunk(data, value)
+                return [data], facts if facts and facts[0] == "error_event" else None
+            made, fault = self._read_again(found, self.edit, bytes)
+            if fault is None and found.rest:
+                self._lose(found.rest)
+            return made + ([found.done] if found.done and fault is None else []), fault
         fault = self._look(value)
-        plan = self._plan(value, data, fault is not None)
+        made = []
+        for part, inner, is_final in self._parts(data, value):
+            made += self._edit(part, inner, is_final=is_final or fault is not None)
+        return made, fault
+
+    def _edit(self, data: bytes, value: dict[str, Any], *, is_final: bool) -> list[bytes]:
+        plan = self._plan(value, data, is_final)
         edited = self._make(data, plan) if plan else data
-        if self._options.split_mixed:
-            halves = split.document(edited, self._options.targets)
-            if halves is not None:
-                self.before.append(halves[0])
-                edited = halves[1]
-        return edited, fault
+        halves = (
+            split.document(edited, self._options.targets) if self._options.split_mixed else None
+        )
+        return [edited] if halves is None else list(halves)
+
+    def _is_completion(self, value: dict[str, Any]) -> bool:
+        """Whether a document is a whole completion that is to become chunks."""
+        if self.is_response or self.has_deltas or not whole.is_whole(value):
+            return False
+        self.was_whole = True
+        count(self.rules.tally.repairs, whole.REPAIR)
+        return True
+
+    def _parts(
+        self, data: bytes, value: dict[str, Any]
+    ) -> list[tuple[bytes, dict[str, Any], bool]]:
+        """The documents that one stands for: bytes, value, nothing of its choices follows."""
+        if not self._is_completion(value):
+            return [(data, value, False)]
+        is_final = whole.is_finished(value)
+        return [(part, loads(part), is_final) for part in whole.documents(data, value)]
+
+    def _resync(self, data: bytes, value: Any) -> resync.Resynced | None:
+        """What can be read of a value that is no document; see `resync.split`."""
+        if value is not None or self._kind == "body" or self.is_response:
+            return None
+        found = resync.split(data)
+        # The mark that ends the stream, behind an empty line, is nothing that was glued.
+        is_bare = data.lstrip().startswith(DONE_MARK)
+        return None if is_bare else found
+
+    def _read_again(
+        self,
+        found: resync.Resynced,
+        normalise: Callable[[bytes], tuple[list[Any], FaultFacts | None]],
+        form: Callable[[bytes], Any],
+    ) -> tuple[list[Any], FaultFacts | None]:
+        """What comes of frames that were glued together, up to a fault in one of them."""
+        made: list[Any] = []
+
+        def put_out(*, is_end: bool) -> None:
+            held = self.flush(is_end=is_end)
+            made.extend([form(held)] if isinstance(held, bytes) else [])
+
+        count(self.rules.tally.repairs, GLUED)
+        self.malformed += found.lost
+        for document in found.documents:
+            new, fault = normalise(document)
+            if fault is not None:
+                put_out(is_end=False)
+                return made + new, fault
+            made += new
+        if found.done is not None:
+            self.ends = True
+            put_out(is_end=True)
+        elif self._kind == "tail" and (found.lost or found.rest):
+            put_out(is_end=False)
+        return made, None
+
+    def _lose(self, rest: bytes) -> FaultFacts | None:
+        """Give up what follows the last frame: the end of the input may have cut it off."""
+        self.malformed += 1
+        is_cut = self._kind == "tail" and self._options.on_malformed == "raise"
+        return ("corrupt", rest) if is_cut else None
 
     def _make(self, data: bytes, plan: list[plans.ChoicePlan]) -> bytes:
         # Bytes that are not UTF-8 stay what they are: they ride along as surrogates.
@@ -119,7 +219,7 @@ class Documents:
         return splice.make(text, made).encode("utf-8", "surrogateescape")
 
     def _plan(
-        self, value: dict[str, Any], origin: bytes | dict[str, Any], is_failing: bool
+        self, value: dict[str, Any], origin: bytes | dict[str, Any], is_final: bool
     ) -> list[plans.ChoicePlan]:
         """What changes in each choice; choices in which nothing does are left out."""
         choices = value.get("choices")
@@ -131,7 +231,7 @@ class Documents:
         for position, choice in enumerate(choices):
             if isinstance(choice, dict):
                 index = index_of(choice, position)
-                made = self._plan_choice(choice, position, index, model, is_failing)
+                made = self._plan_choice(choice, position, index, model, is_final)
                 if made is not None:
                     plan.append(made)
         if self.rules.has_held or any(choice.is_held for choice in plan):
@@ -139,7 +239,7 @@ class Documents:
         return plan
 
     def _plan_choice(
-        self, choice: dict[str, Any], position: int, index: int, model: Any, is_failing: bool
+        self, choice: dict[str, Any], position: int, index: int, model: Any, is_final: bool
     ) -> plans.ChoicePlan | None:
         name = _CONTAINERS[0] if _CONTAINERS[0] in choice else _CONTAINERS[1]
         delta = choice.get(name)
@@ -147,7 +247,7 @@ class Documents:
         finished = is_finish(reason)
         self.complete = self.complete or finished
         is_message = name == _CONTAINERS[1] and isinstance(delta, dict)
-        final = finished or is_failing or self.is_whole
+        final = finished or is_final or self.is_whole
         fresh: dict[str, Any] | None = None
         if isinstance(delta, dict):
             decision = self.rules.apply(index, delta, final, model=model, is_message=is_message)
@@ -157,12 +257,19 @@ class Documents:
             if delta is None and final:
                 fresh = self._flushed(index, model)
                 name = _CONTAINERS[0]
+        is_held = False
         if finished:
             self.rules.notice_finish(index, reason, delta)
-        is_held = finished and not is_message and self._hold(index, reason)
+            is_held = not is_message and self._hold(index, reason)
+            self.note_finish(index, self.rules.states[index].finish if is_held else reason)
         if decision.edits or decision.calls or fresh or is_held:
             return plans.ChoicePlan(position, name, decision, fresh or None, is_held)
         return None
+
+    def note_finish(self, index: int, reason: str) -> None:
+        """Remember the ``finish_reason`` of a choice."""
+        if index in self.finishes or len(self.finishes) < MAX_CHOICES:
+            self.finishes[index] = reason
 
     def _flushed(self, index: int, model: Any) -> dict[str, Any]:
         """A delta with what the choice holds back; empty where it holds nothing."""
@@ -211,7 +318,10 @@ class Documents:
 
     def _look(self, value: dict[str, Any]) -> FaultFacts | None:
         self.count += 1
-        if value.get("error"):
+        choices = value.get("choices")
+        if isinstance(choices, list) and not self.has_deltas:
+            self.has_deltas = any(isinstance(c, dict) and "delta" in c for c in choices)
+        if value.get("error") or (not choices and is_error(value)):
             return ("error_event", value)
         if "choices" not in value:
             self.visible = True
@@ -227,78 +337,9 @@ class Documents:
         self.malformed += 1
         return None if self._options.on_malformed == "skip" else ("corrupt", data)
 
-    def hand_over(
-        self,
-        kind: str,
-        values: list[bytes],
-        output: Output,
-        states: list[tuple[int, ExportedState]] | None,
-        before: tuple[bytes, bool],
-    ) -> tuple[list[bytes], list[Any], FaultFacts | None, Facts]:
-        """Decide one event for the engine that declined it.
-
-        The states of the choices stay here afterwards, until `take_states` is called: a
-        stream of which every event is declined does not carry its text to and fro.
-
-        Args:
-            kind: See `decide`. ``last`` is a body that ends the stream. ``flush`` and
-                ``end`` are no events: what is held back comes out, because the stream
-                fails or ends well.
-            values: The values of its ``data`` lines, or the lines of a stray error.
-            output: ``sse`` for the edited values, ``dict`` for the chunks.
-            states: (choice index, exported state) for every choice; None where they are
-                still here.
-            before: (the last document after which that engine held something back, empty
-                where there was none since the last call; a mark of a good end was seen).
-
-        Returns:
-            (documents that go out before it; the edited values or the chunks; facts of a
-            fault or None; what this event added to the facts of the stream).
-        """
-        counted = self.count, self.malformed
-        self.complete = self.visible = self.rules.reasoning_seen = False
-        self._last = before[0] or self._last
-        if states is not None:
-            vocabulary = self.rules.content.vocabulary
-            self.rules.states = {
-                index: ChoiceState.load(state, vocabulary) for index, state in states
-            }
-        made: list[Any] = []
-        fault: FaultFacts | None = None
-        if kind not in ("flush", "end"):
-            made, fault = decide(self, "body" if kind == "last" else kind, values, output)
-            if fault is not None and fault[0] == "truncated" and (before[1] or self.complete):
-                fault = None
-        is_half = kind == "tail" and self.malformed > counted[1]
-        if fault is not None or is_half or kind in ("flush", "end", "last"):
-            self._put_out(output, made, is_end=fault is None and kind in ("end", "last"))
-        facts = Facts(
-            self.count - counted[0],
-            self.malformed - counted[1],
-            self.complete,
-            self.visible,
-            self.rules.reasoning_seen,
-            self.rules.settled(),
-        )
-        first, self.before = self.before, []
-        return first, made, fault, facts
-
-    def _put_out(self, output: Output, made: list[Any], *, is_end: bool) -> None:
-        """Put what is held back before an event; the chunks of that event are *made*."""
-        held = self.flush(is_end=is_end)
-        if isinstance(held, bytes):
-            if output == "sse":
-                self.before.insert(0, held)
-            else:
-                made.insert(0, loads(held))
-
-    def take_states(self) -> list[tuple[int, ExportedState]]:
-        """The states of the choices, for the engine that decides again."""
-        return [(index, state.export()) for index, state in self.rules.states.items()]
-
 
 def counts_of(documents: Documents) -> dict[str, Any]:
-    """The counters of the report, by index in `SOURCES`, and what was put out."""
+    """The counters of the report, by index in `SOURCES`, and what was put out and how it ended."""
     tally = documents.rules.tally
     return {
         "carried": tally.carried,
@@ -313,6 +354,8 @@ def counts_of(documents: Documents) -> dict[str, Any]:
         "events": documents.count,
         "malformed": documents.malformed,
         "declined": 0,
+        "complete": documents.complete,
+        "finishes": dict(documents.finishes),
         "visible": documents.visible,
         "reasoning": documents.rules.reasoning_seen,
     }
@@ -323,97 +366,7 @@ def family_name(documents: Documents, family: int) -> str:
     return documents.rules.content.vocabulary.tags[family].name if family >= 0 else ""
 
 
-def decide(
-    documents: Documents, kind: str, values: list[bytes], output: Output
-) -> tuple[list[Any], FaultFacts | None]:
-    """Decide one event.
-
-    Args:
-        documents: The stream that it belongs to.
-        kind: ``event``; ``body`` for a document that is all there is; ``tail`` for one
-            that the end of the input cut off; ``error`` for one of that name; ``stray``
-            for lines that are no event but look like an error.
-        values: Its lines; at least one is not blank.
-        output: ``sse`` or ``dict``.
-
-    Returns:
-        (the edited values or the chunks; the facts of a fault that follows them).
-    """
-    if kind in ("event", "tail", "body"):
-        made: list[Any]
-        documents.is_whole = kind == "body"
-        made, fault = (edit_values if output == "sse" else chunks_of)(documents, values)
-        if kind == "tail" and fault is not None and fault[0] == "corrupt":
-            # Half an event at the end of the input was cut off, not garbled.
-            fault = ("truncated", fault[1])
-        return made, fault
-    data = b"\n".join(values)
-    said = _parse(data)
-    if kind == "stray" and isinstance(said, dict) and not said.get("error", True):
-        return [], None
-    if said is None:
-        said = data.decode("utf-8", "replace")
-    return [], ("error_event", said)
-
-
-def is_done(value: bytes) -> bool:
-    """Whether a ``data`` value ends the stream."""
-    return value.lstrip(b" \t").startswith(DONE_MARK)
-
-
-def is_said(values: list[bytes]) -> bool:
-    """Whether an event says anything: an empty data line is a keep-alive of some relays."""
-    return any(value.strip(b" \t") for value in values)
-
-
-def chunks_of(
-    documents: Documents, values: list[bytes]
-) -> tuple[list[dict[str, Any]], FaultFacts | None]:
-    """The chunks of one event, and the facts of a fault that follows them."""
-    chunks = []
-    for data in _split(values):
-        made, fault = documents.chunk(data)
-        chunks += made
-        if fault is not None:
-            return chunks, fault
-    return chunks, None
-
-
-def edit_values(documents: Documents, values: list[bytes]) -> tuple[list[bytes], FaultFacts | None]:
-    """The values of one event's ``data`` lines, edited; as many as there were."""
-    edited: list[bytes] = []
-    split = _split(values)
-    for data in split:
-        new, fault = documents.edit(data)
-        edited += new.split(b"\n") if len(split) < len(values) and len(split) == 1 else [new]
-        if fault is not None:
-            return edited + values[len(edited) :], fault
-    return edited + values[len(edited) :], None
-
-
-def _split(values: list[bytes]) -> list[bytes]:
-    """The documents of one event.
-
-    The standard joins its data lines. Servers that separate events by one line end
-    instead of two (recorded by line-based clients, which never notice) give lines that
-    are documents each, up to ``[DONE]``.
-    """
-    if len(values) == 1:
-        return values
-    joined = b"\n".join(values)
-    if _parse(joined) is not None:
-        return [joined]
-    documents = []
-    for value in values:
-        if is_done(value):
-            break
-        if not isinstance(_parse(value), dict):
-            return [joined]
-        documents.append(value)
-    return documents
-
-
-def _parse(data: bytes) -> Any:
+def parse(data: bytes) -> Any:
     """The parsed document; None for one that is no JSON (or is null: no chunk either)."""
     try:
         return loads(data)

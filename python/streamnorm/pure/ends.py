@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..dialects import UNFINISHED
+from ..dialects import ERRORS, GOOD_CODES, UNFINISHED, ErrorMark
 
 
 def stands(value: Any, path: tuple[str, ...], expected: str | None) -> bool:
@@ -19,6 +19,35 @@ def stands(value: Any, path: tuple[str, ...], expected: str | None) -> bool:
     if expected is None:
         return value is True or (isinstance(value, str) and value not in UNFINISHED)
     return bool(value == expected)
+
+
+def is_error(value: dict[str, Any]) -> bool:
+    """Whether a document without choices is an error of one of the known shapes."""
+    return any(
+        (row.only is None or row.only.issuperset(value))
+        and all(_tells(value, mark) for mark in row.marks)
+        for row in ERRORS
+    )
+
+
+def _tells(value: Any, mark: ErrorMark) -> bool:
+    for step in mark.path:
+        if not isinstance(value, dict) or step not in value:
+            return False
+        value = value[step]
+    if mark.test == "text":
+        return isinstance(value, str) and bool(value)
+    if mark.test == "said":
+        return bool(value)
+    if mark.test == "false":
+        return value is False
+    if mark.test == "http":
+        return type(value) is int and 400 <= value <= 599
+    if mark.test == "code":
+        if isinstance(value, str):
+            return value.lower() not in GOOD_CODES
+        return type(value) is int and value != 0 and not 200 <= value <= 299
+    return bool(value == mark.test)
 
 
 def is_finish(reason: Any) -> bool:

@@ -5,10 +5,11 @@ Source: https://html.spec.whatwg.org/multipage/server-sent-events.html#event-str
 
 from __future__ import annotations
 
-import re
 from typing import Final, Literal
 
+from .blocks import Block
 from .lines import LineSplitter, content
+from .sniff import MAGIC, is_balanced, is_binary
 
 BOM: Final = b"\xef\xbb\xbf"
 FIELDS: Final = frozenset((b"event", b"data", b"id", b"retry"))
@@ -20,40 +21,8 @@ HEAD_OF_LINE: Final = 9
 # fail in the middle of a stream.
 _ERROR_FIELD: Final = b"error"
 
-# With an optional closing quote; see the same pattern in `.._json`.
-_STRING: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*("?)', re.DOTALL)
 
 Unit = Literal["line", "event"]
-
-
-class Block:
-    """What lies between two blank lines, or one line of NDJSON, or a whole body.
-
-    Attributes:
-        kind: ``event``; ``json`` (a line of NDJSON); ``body`` (all of the input); ``stray``
-            (no data, but lines that look like a raw JSON error).
-        lines: The raw pieces, kept only for byte output; joined they are the input.
-        spots: For each value: (index in `lines`, offset of the value in that piece).
-        values: Values of the ``data`` lines; the joined text is the event's data.
-        event: Value of the last ``event`` line, None where none was sent.
-        id: Value of the last valid ``id`` line, None where none was sent.
-        retry: Value of the last valid ``retry`` line, None where none was sent.
-        stray: Lines that are no field but look like JSON, or values of ``error``.
-        size: Bytes that count against the limit of an event.
-    """
-
-    __slots__ = ("event", "id", "kind", "lines", "retry", "size", "spots", "stray", "values")
-
-    def __init__(self, kind: Literal["event", "json", "body", "stray"] = "event") -> None:
-        self.kind = kind
-        self.lines: list[bytes] = []
-        self.spots: list[tuple[int, int]] = []
-        self.values: list[bytes] = []
-        self.event: bytes | None = None
-        self.id: bytes | None = None
-        self.retry: bytes | None = None
-        self.stray: list[bytes] = []
-        self.size: int = 0
 
 
 Item = bytes | Block
@@ -70,6 +39,8 @@ class Framer:
     Attributes:
         fault: (what is too large, its limit) once a limit is passed; then nothing more
             comes out.
+        refused: The first bytes of an input that can be no event stream, once they are
+            known; then nothing comes out at all.
         last_event_id: As the standard keeps it: set when a block ends, whether or not it
             had data.
         retry: The last valid ``retry`` value, in milliseconds, as sent.
@@ -85,9 +56,13 @@ class Framer:
         self._block = Block()
         # Undecided until the first byte that is not white space: an object or a list
         # cannot begin an event stream.
-        self._mode: Literal["undecided", "events", "ndjson", "body"] = (
+        # In "markup" (HTML, XML) nothing is read but the head.
+        self._mode: Literal["undecided", "events", "ndjson", "body", "markup"] = (
             "undecided" if sniff else "events"
         )
+        # Bytes with which a mark of `MAGIC` may begin; None once that is decided.
+        self._first: bytes | None = b"" if sniff else None
+        self.refused: bytes | None = None
         self._sniff = sniff
         self._at_start = True
         # The line being read is a comment or an unknown field: its bytes are not held.
@@ -100,16 +75,41 @@ class Framer:
         # line was seen that is neither a field nor a comment.
         self.head: bytes = b""
         self.saw_unknown: bool = False
+        self._saw_field = False
         # Lines of the read in which a limit was passed; see `drain`.
         self._unread = b""
         self._out: list[Item] = []
 
     def feed(self, data: bytes) -> list[Item]:
         """Take the next bytes; return what they completed, in order."""
-        if self.fault is not None:
+        if self.fault is not None or self.refused is not None:
             return []
         if len(self.head) < HEAD_BYTES:
             self.head += data[: HEAD_BYTES - len(self.head)]
+        if self._first is not None:
+            data = self._sniffed(self._first + data)
+        if self._mode == "markup":
+            self._refuse()
+            return []
+        return self._fed(data)
+
+    def _sniffed(self, data: bytes) -> bytes:
+        """The first bytes, as soon as it is known that they are not compressed."""
+        self._first = None
+        for mark in MAGIC:
+            if data.startswith(mark):
+                self.refused = mark
+                return b""
+            if mark.startswith(data):
+                self._first = data
+                return b""
+        return data
+
+    def _refuse(self) -> None:
+        if len(self.head) == HEAD_BYTES:
+            self.refused = self.head
+
+    def _fed(self, data: bytes) -> list[Item]:
         late, lines = self._splitter.feed(data)
         if late:
             self._raw(late)
@@ -118,8 +118,13 @@ class Framer:
             if self.fault is not None:
                 self._unread = b"".join(lines[n:])
                 return self._taken()
-        if self._splitter.held_bytes:
+            if self._mode == "markup":
+                break
+        if self._splitter.held_bytes and self._mode != "markup":
             self._tail()
+        if self._mode == "markup":
+            self._splitter.take()
+            self._refuse()
         return self._taken()
 
     def close(self, *, flush: bool) -> list[Item]:
@@ -129,12 +134,16 @@ class Framer:
             flush: Deliver a last block that has no blank line (providers close right
                 after their last line); the standard discards it.
         """
-        if self.fault is not None or not flush:
+        if self.fault is not None or self.refused is not None or not flush:
             return []
+        if self._first:
+            self._fed(self._first)
         tail = self._splitter.take()
         if tail or self._skipping:
             self._line(tail)
-        if self.fault is None:
+        if self._mode == "markup":
+            self.refused = self.head
+        elif self.fault is None:
             self._dispatch()
         return self._taken()
 
@@ -143,6 +152,11 @@ class Framer:
         held = b"".join(self._block.lines) + self._unread + self._splitter.take()
         self._block = Block()
         return held
+
+    @property
+    def is_garbage(self) -> bool:
+        """Whether the input begins like no text, and no field was seen in it."""
+        return not self._saw_field and is_binary(self.head)
 
     @property
     def is_lines(self) -> bool:
@@ -178,7 +192,7 @@ class Framer:
             self._field(line, text)
         elif self._mode == "undecided":
             self._raw(line)
-        else:
+        elif self._mode != "markup":
             self._json_line(line, text)
 
     def _decide(self, text: bytes) -> None:
@@ -188,6 +202,8 @@ class Framer:
         if start == b"[" or (start == b"{" and not is_balanced(text)):
             self._mode = "body"
             self._block = Block("body")
+        elif start == b"<":
+            self._mode = "markup"
         else:
             self._mode = "ndjson" if start == b"{" else "events"
 
@@ -205,6 +221,7 @@ class Framer:
         name, _, value = text.partition(b":")
         if value[:1] == b" ":
             value = value[1:]
+        self._saw_field = self._saw_field or name in FIELDS
         if name == b"data":
             self._hold(line, len(text))
             block.values.append(value)
@@ -217,6 +234,7 @@ class Framer:
             self._control(name, value)
         elif self._is_stray(name, text):
             self._hold(line, len(text))
+            block.has_error = block.has_error or name == _ERROR_FIELD
             block.stray.append(value if name == _ERROR_FIELD else text)
         else:
             self.saw_unknown = True
@@ -235,9 +253,11 @@ class Framer:
     def _is_stray(self, name: bytes, text: bytes) -> bool:
         """Whether a line that is no field may be a raw JSON error, or go on with one."""
         block = self._block
-        if not self._sniff or block.values:
-            return False
-        return name == _ERROR_FIELD or text[:1] == b"{" or bool(block.stray)
+        if not self._sniff or name == _ERROR_FIELD:
+            return self._sniff
+        if block.values:
+            return block.has_error
+        return text[:1] == b"{" or bool(block.stray)
 
     def _json_line(self, line: bytes, text: bytes) -> None:
         if self._mode == "body":
@@ -304,6 +324,9 @@ class Framer:
         head = head[:HEAD_OF_LINE]
         if self._is_indented(head):
             return
+        if self._mode == "undecided" and head.lstrip(b" \t")[:1] == b"<":
+            self._mode = "markup"
+            return
         if self._skipping or not self._counts(head):
             if self._skipping or self._is_skippable(head):
                 if self._mode == "undecided":
@@ -360,11 +383,3 @@ class Framer:
                 return True
         name = head.partition(b":")[0]
         return name in FIELDS or (head[:1] != b":" and self._is_stray(name, head))
-
-
-def is_balanced(text: bytes) -> bool:
-    """Whether every bracket that *text* opens is closed in it: one line, one document."""
-    bare = _STRING.sub(lambda string: b"" if string[1] else b'"', text)
-    if b'"' in bare:
-        return False
-    return bare.count(b"{") == bare.count(b"}") and bare.count(b"[") == bare.count(b"]")

@@ -26,7 +26,7 @@ CALLS: Final = "tool_calls"
 VAGUE_FINISH: Final = "stop_beside_tool_calls"
 
 
-def _count(counter: dict[Any, int], key: Any) -> None:
+def count(counter: dict[Any, int], key: Any) -> None:
     counter[key] = counter.get(key, 0) + 1
 
 
@@ -118,7 +118,7 @@ class Rules:
         state = self.states.get(index)
         calls = delta.get(CALLS) if isinstance(delta, dict) else None
         if (isinstance(calls, list) and calls) or (state is not None and state.calls.calls):
-            _count(self.tally.notices, VAGUE_FINISH)
+            count(self.tally.notices, VAGUE_FINISH)
 
     def _repair(self, state: ChoiceState, calls: list[Any], is_message: bool) -> list[ToolEdit]:
         if is_message:
@@ -139,10 +139,10 @@ class Rules:
             if reading.reasoning:
                 texts[reading.source] = reading.reasoning
             elif reading.is_cut:
-                _count(self.tally.removed, reading.source)
+                count(self.tally.removed, reading.source)
         if not texts:
             if reading is not None and reading.is_closed and not is_echoed(state, TAG):
-                _count(self.tally.conflicts, TAG)
+                count(self.tally.conflicts, TAG)
                 reading = self._refuse(state, reading)
             return self._content_edits(delta, reading) + self._drop_empty(delta), reading
         # Delimited text counts once it is known not to be the answer.
@@ -153,7 +153,7 @@ class Rules:
             written = self._write(delta, lead, (texts[lead], fresh), repeats, reading, is_message)
             if written is None:
                 # Every output key holds something that must stay: so does this text.
-                _count(self.tally.conflicts, lead)
+                count(self.tally.conflicts, lead)
                 if reading is not None and reading.reasoning:
                     reading = self._refuse(state, reading)
                 return self._content_edits(delta, reading) + self._drop_empty(delta), reading
@@ -161,7 +161,7 @@ class Rules:
             self.reasoning_seen = True
             if reading is not None and lead == reading.source == TAG:
                 self.tally.carried.add(TAG)
-                _count(self.tally.families, reading.family)
+                count(self.tally.families, reading.family)
             state.emit(lead, fresh, is_all=fresh == texts[lead])
         for i, text in texts.items():
             if i == lead:
@@ -175,7 +175,7 @@ class Rules:
                 edits += self._drop_other(delta, i, text, mirrored, i in repeats, lead)
         if reading is not None and reading.is_closed and not is_echoed(state, TAG):
             # It only begins like the field's text: the answer speaks of delimiters.
-            _count(self.tally.conflicts, TAG)
+            count(self.tally.conflicts, TAG)
             reading = self._refuse(state, reading)
         is_renamed = any(e.op == "rename" and e.key == CONTENT for e in edits)
         if not is_renamed:
@@ -195,7 +195,7 @@ class Rules:
         if reading.kept:
             edits.append(Edit("parts", CONTENT, PARTS_KEY, positions=reading.kept))
         if isinstance(content, list):
-            _count(self.tally.repairs, "content_list")
+            count(self.tally.repairs, "content_list")
         return edits
 
     def _drop_read(
@@ -203,11 +203,11 @@ class Rules:
     ) -> Reading:
         """Reasoning of the content that did not lead: the same again, or put back."""
         if mirrored:
-            _count(self.tally.mirrored, reading.source)
+            count(self.tally.mirrored, reading.source)
         elif repeated:
-            _count(self.tally.repeated, reading.source)
+            count(self.tally.repeated, reading.source)
         else:
-            _count(self.tally.conflicts, reading.source)
+            count(self.tally.conflicts, reading.source)
             return self._refuse(state, reading)
         self.tally.carried.add(reading.source)
         return reading
@@ -319,7 +319,7 @@ class Rules:
         else:
             edits += [Edit("prepend", "", name, value) for name in missing]
         if edits:
-            _count(self.tally.remaps, lead)
+            count(self.tally.remaps, lead)
         return edits
 
     def _is_mirror(self, state: ChoiceState, source: int, text: str, led: tuple[str, ...]) -> bool:
@@ -385,11 +385,11 @@ class Rules:
         """Remove a member that says the same as the leader, or the same again."""
         source = SOURCES[i]
         if mirrored:
-            _count(self.tally.mirrored, i)
+            count(self.tally.mirrored, i)
         elif repeated:
-            _count(self.tally.repeated, i)
+            count(self.tally.repeated, i)
         else:
-            _count(self.tally.conflicts, i)
+            count(self.tally.conflicts, i)
             return []
         if source.key in self._targets:
             # With a leader the key has been written; without one it would say it twice.
@@ -405,11 +405,11 @@ class Rules:
         for i in self._aliases:
             key = SOURCES[i].key
             if key in delta and (delta[key] is None or delta[key] == ""):
-                _count(self.tally.removed, i)
+                count(self.tally.removed, i)
                 edits.append(Edit("drop", key))
         for i, key in _OBJECT_KEYS:
             # An object with an empty text and nothing else: clients that expect a text break.
             if key not in self._targets and is_empty_object(delta.get(key)):
-                _count(self.tally.removed, i)
+                count(self.tally.removed, i)
                 edits.append(Edit("drop", key))
         return edits

@@ -69,6 +69,14 @@ def last(found: list[Member], key: str) -> Member:
     return next(member for member in reversed(found) if member.key == key)
 
 
+def end_of(text: str, at: int) -> int | None:
+    """Where the document that begins at *at* ends, in a text that may be broken."""
+    try:
+        return _end(text, at)
+    except (ValueError, StopIteration, RecursionError):
+        return None
+
+
 def _skip(text: str, at: int) -> int:
     match = _SPACE.match(text, at)
     assert match is not None  # the pattern matches the empty string

@@ -40,7 +40,8 @@ def chunk(
 
 def document(data: bytes, targets: tuple[str, ...]) -> tuple[bytes, bytes] | None:
     """Split a document in its bytes; None where no choice mixes reasoning and answer."""
-    if not any(target.encode() in data for target in targets):
+    # A name may be spelled with escapes.
+    if b"\\u" not in data and not any(target.encode() in data for target in targets):
         return None
     value = loads(data)
     mixed = _mixed(value, targets) if isinstance(value, dict) else []

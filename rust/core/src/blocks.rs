@@ -1,4 +1,4 @@
-//! What the framer finds; mirrors `Block` in `pure/events.py`.
+//! What the framer finds; mirrors `pure/blocks.py`.
 
 /// A half-open range of the framer's buffer.
 pub type Span = (usize, usize);
@@ -32,6 +32,8 @@ pub struct Block {
     pub retry: Option<Span>,
     /// Lines that are no field but look like JSON, or values of `error`.
     pub stray: Vec<Span>,
+    /// Among them is an `error` line: it counts beside data as well.
+    pub has_error: bool,
     /// Bytes that count against the limit of an event; a block with none has not begun.
     pub(crate) size: usize,
 }

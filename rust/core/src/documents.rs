@@ -6,11 +6,13 @@ use crate::normalizer::Facts;
 use crate::rules::{Case, Rules, Said};
 use crate::scan::{Cursor, Declined, Kind, Scan, Text, Value};
 use crate::splice::{self, Cut, Edit};
-use crate::table::Terminal;
+use crate::table::{ErrorMark, ErrorTest, Terminal};
 use crate::texts::{Content, Delta, is_empty_string, member};
 use crate::tool_calls::{self, CallState};
 
 /// One choice of a document.
+// The flags are independent facts, not states of one machine.
+#[allow(clippy::struct_excessive_bools)]
 #[derive(Debug, Default)]
 struct Choice {
     index: i64,
@@ -22,6 +24,8 @@ struct Choice {
     delta: Option<Delta>,
     /// A delta that is missing or null can take held text.
     is_open: bool,
+    /// It has a member of that name.
+    has_delta: bool,
 }
 
 /// The working memory for one document, kept between documents.
@@ -29,9 +33,13 @@ struct Choice {
 pub(crate) struct Document {
     choices: Vec<Choice>,
     model: Option<Value>,
+    /// The members of the document itself: where the name stands, and the value.
+    top: Vec<(usize, usize, Value)>,
     edits: Vec<Edit>,
     pub(crate) cuts: Vec<Cut>,
     pub(crate) edited: Vec<u8>,
+    /// Each `finish_reason` of the document that was edited last, by choice index.
+    pub(crate) finishes: Vec<(i64, String)>,
 }
 
 impl Document {
@@ -40,8 +48,10 @@ impl Document {
         &mut self,
         text: Text<'a>,
         rules: &Rules,
+        has_deltas: bool,
     ) -> Scan<(Facts, Vec<Said<'a>>)> {
         self.choices.clear();
+        self.top.clear();
         self.model = None;
         let mut facts = Facts::default();
         let start = text.skip_space(0);
@@ -67,9 +77,18 @@ impl Document {
             if name == b"model" {
                 self.model = Some(value);
             }
+            self.top.push((key_start, key_end, value));
             cursor.at = value.end;
         }
         if text.skip_space(cursor.at) != text.bytes.len() {
+            return Err(Declined);
+        }
+        // Errors of other shapes, and whole completions, are for the reference.
+        let is_error = |row: &Vec<ErrorMark>| row.iter().all(|mark| self.tells(text, mark));
+        if self.choices.is_empty() && rules.table.errors.iter().any(is_error) {
+            return Err(Declined);
+        }
+        if !has_deltas && facts.was_whole {
             return Err(Declined);
         }
         if !has_choices {
@@ -90,6 +109,32 @@ impl Document {
             });
         }
         Ok((facts, said))
+    }
+
+    /// Whether a mark of an error body may stand in the document.
+    fn tells(&self, text: Text<'_>, mark: &ErrorMark) -> bool {
+        let [name, rest @ ..] = &mark.path[..] else { return false };
+        let is_name =
+            |(start, end, _): &&(usize, usize, Value)| text.bytes[start + 1..end - 1] == **name;
+        self.top.iter().filter(is_name).any(|(_, _, value)| {
+            let mut found = Some(*value);
+            for step in rest {
+                let Some(value) = found else { break };
+                match member(text, value, step) {
+                    Ok(inner) => found = inner,
+                    Err(Declined) => return true,
+                }
+            }
+            found.is_some_and(|value| match &mark.test {
+                ErrorTest::Is(word) => {
+                    matches!(value.kind, Kind::Str(_))
+                        && text.decode(value).is_ok_and(|said| said.as_bytes() == &**word)
+                }
+                ErrorTest::Text => matches!(value.kind, Kind::Str(_)),
+                ErrorTest::False => text.bytes[value.start..value.end] == *b"false",
+                ErrorTest::Any => value.kind != Kind::Null,
+            })
+        })
     }
 
     /// Whether the states of the choices are needed.
@@ -136,17 +181,22 @@ impl Document {
     ) -> Scan<usize> {
         let mut cursor = Cursor::new(at);
         let mut position = 0;
+        let mut is_whole = true;
         while let Some(start) = text.next_item(&mut cursor)? {
             if text.byte(start)? == b'{' {
                 let (choice, end) = read_choice(text, start, position, rules)?;
                 facts.complete |= choice.is_finished;
+                facts.has_deltas |= choice.has_delta;
+                is_whole &= choice.delta.as_ref().is_some_and(|delta| delta.is_message);
                 self.choices.push(choice);
                 cursor.at = end;
             } else {
                 cursor.at = text.value(start, 2)?.end;
+                is_whole = false;
             }
             position += 1;
         }
+        facts.was_whole = is_whole && position > 0;
         Ok(cursor.at)
     }
 
@@ -158,6 +208,7 @@ impl Document {
         rules: &mut Rules,
     ) -> bool {
         self.cuts.clear();
+        self.finishes.clear();
         rules.has_held = false;
         let mut is_visible = false;
         let mut model = None;
@@ -180,6 +231,9 @@ impl Document {
                 let has_calls = choice.delta.as_ref().is_some_and(|delta| delta.calls.is_some());
                 if let Ok(reason) = text.decode(reason) {
                     rules.notice_finish(choice.index, &reason, has_calls);
+                    if choice.is_finished {
+                        self.finishes.push((choice.index, reason.into_owned()));
+                    }
                 }
             }
         }
@@ -268,7 +322,8 @@ fn read_choice(text: Text<'_>, at: usize, position: i64, rules: &Rules) -> Scan<
     let container = found[0].or(found[1]);
     let is_open = container.is_none_or(|value| value.kind == Kind::Null);
     let is_final = is_finished || is_message;
-    Ok((Choice { index, is_finished, is_final, reason, delta, is_open }, cursor.at))
+    let has_delta = found[0].is_some();
+    Ok((Choice { index, is_finished, is_final, reason, delta, is_open, has_delta }, cursor.at))
 }
 
 fn read_delta(text: Text<'_>, at: usize, rules: &Rules) -> Scan<(Delta, usize)> {

@@ -14,7 +14,7 @@ const ERROR_FIELD: &[u8] = b"error";
 const LONGEST_FIELD: usize = 5;
 /// So much of a line tells its field name.
 const HEAD_OF_LINE: usize = 9;
-const HEAD_BYTES: usize = 200;
+pub(crate) const HEAD_BYTES: usize = 200;
 /// A buffer that once held a huge event gives its memory back above this.
 const KEPT_CAPACITY: usize = 256 * 1024;
 
@@ -26,7 +26,13 @@ enum Mode {
     Events,
     Ndjson,
     Body,
+    /// HTML or XML: nothing is read but the head.
+    Markup,
 }
+
+/// How bodies begin whose `Content-Encoding` nobody undid: gzip, Zstandard, zlib.
+const MAGIC: [&[u8]; 5] =
+    [b"\x1f\x8b\x08", b"\x28\xb5\x2f\xfd", b"\x78\x01", b"\x78\x9c", b"\x78\xda"];
 
 // The flags are independent facts about the input, not states of one machine.
 #[allow(clippy::struct_excessive_bools)]
@@ -51,6 +57,11 @@ pub struct Framer {
     /// For the fault of a body that is no event stream.
     pub head: Vec<u8>,
     pub saw_unknown: bool,
+    saw_field: bool,
+    /// Bytes with which a mark of `MAGIC` may begin; None once that is decided.
+    first: Option<Vec<u8>>,
+    /// The first bytes of an input that can be no event stream, once they are known.
+    pub refused: Option<Vec<u8>>,
 }
 
 impl Framer {
@@ -72,29 +83,51 @@ impl Framer {
             retry: None,
             head: Vec::new(),
             saw_unknown: false,
+            saw_field: false,
+            first: sniff.then(Vec::new),
+            refused: None,
         }
     }
 
     /// Take the next bytes; `next_block` then gives what they completed, and `settle` ends
     /// the read.
     pub fn push(&mut self, data: &[u8]) {
-        if self.fault.is_some() {
+        if self.fault.is_some() || self.refused.is_some() {
             return;
         }
         if self.head.len() < HEAD_BYTES {
             let wanted = (HEAD_BYTES - self.head.len()).min(data.len());
             self.head.extend_from_slice(&data[..wanted]);
         }
-        self.buffer.extend_from_slice(data);
+        if self.mode == Mode::Markup {
+            return;
+        }
+        if let Some(mut first) = self.first.take() {
+            first.extend_from_slice(data);
+            self.sniffed(first);
+        } else {
+            self.buffer.extend_from_slice(data);
+        }
         let at = self.lines.start;
         if self.lines.take_late_lf(&self.buffer) {
             self.pass(at, at);
         }
     }
 
+    /// Take the first bytes, as soon as it is known that they are not compressed.
+    fn sniffed(&mut self, first: Vec<u8>) {
+        if let Some(mark) = MAGIC.iter().find(|mark| first.starts_with(mark)) {
+            self.refused = Some(mark.to_vec());
+        } else if MAGIC.iter().any(|mark| mark.starts_with(&first)) {
+            self.first = Some(first);
+        } else {
+            self.buffer.extend_from_slice(&first);
+        }
+    }
+
     /// The next complete block.
     pub fn next_block(&mut self) -> Option<Block> {
-        while self.fault.is_none() {
+        while self.fault.is_none() && self.mode != Mode::Markup {
             let line = self.lines.next(&self.buffer)?;
             if let Some(block) = self.line(line) {
                 return Some(block);
@@ -109,12 +142,26 @@ impl Framer {
         {
             self.tail();
         }
+        if self.mode == Mode::Markup && self.head.len() == HEAD_BYTES && self.refused.is_none() {
+            self.refused = Some(self.head.clone());
+        }
+    }
+
+    /// Nothing of an HTML page is held or passed on.
+    fn drop_markup(&mut self, start: usize) {
+        self.mode = Mode::Markup;
+        self.buffer.truncate(start);
+        self.lines.skip_to(start);
     }
 
     /// End the input: the last block, although its blank line is missing.
     pub fn close(&mut self) -> Option<Block> {
-        if self.fault.is_some() {
+        if self.fault.is_some() || self.refused.is_some() {
             return None;
+        }
+        if let Some(first) = self.first.take().filter(|first| !first.is_empty()) {
+            self.buffer.extend_from_slice(&first);
+            self.tail();
         }
         let end = self.buffer.len();
         if self.lines.start < end || self.skipping {
@@ -124,7 +171,16 @@ impl Framer {
                 return Some(block);
             }
         }
-        if self.fault.is_some() { None } else { self.dispatch(end) }
+        if self.mode == Mode::Markup {
+            self.refused = Some(self.head.clone());
+        }
+        if self.fault.is_some() || self.refused.is_some() { None } else { self.dispatch(end) }
+    }
+
+    /// Whether the input begins like no text, and no field was seen in it.
+    #[must_use]
+    pub fn is_garbage(&self) -> bool {
+        !self.saw_field && is_binary(&self.head)
     }
 
     #[must_use]
@@ -223,10 +279,13 @@ impl Framer {
         }
         if self.mode == Mode::Undecided {
             self.decide((start, line.end), line.start);
+            if self.mode == Mode::Markup {
+                self.drop_markup(line.start);
+            }
         }
         match self.mode {
             Mode::Events => self.field(line, start),
-            Mode::Undecided => None,
+            Mode::Undecided | Mode::Markup => None,
             Mode::Ndjson => self.json_line(line, start),
             Mode::Body => {
                 self.check_body(line.next);
@@ -244,6 +303,7 @@ impl Framer {
             b'[' => Mode::Body,
             b'{' if !scan::is_balanced(line) => Mode::Body,
             b'{' => Mode::Ndjson,
+            b'<' => Mode::Markup,
             _ => Mode::Events,
         };
         if self.mode == Mode::Body {
@@ -264,6 +324,7 @@ impl Framer {
         if self.buffer.get(value.0) == Some(&b' ') && value.0 < value.1 {
             value.0 += 1;
         }
+        self.saw_field |= FIELDS.contains(&name);
         if name == b"data" {
             self.hold(line.start, text.len());
             self.block.push_value(value);
@@ -274,6 +335,7 @@ impl Framer {
         } else if colon != Some(0) && self.is_stray(name, text) {
             let is_error = name == ERROR_FIELD;
             self.hold(line.start, text.len());
+            self.block.has_error |= is_error;
             self.block.stray.push(if is_error { value } else { (start, line.end) });
         } else {
             self.saw_unknown |= colon != Some(0);
@@ -303,9 +365,13 @@ impl Framer {
 
     /// Whether a line that is no field may be a raw JSON error, or go on with one.
     fn is_stray(&self, name: &[u8], text: &[u8]) -> bool {
-        self.sniff
-            && self.block.first.is_none()
-            && (name == ERROR_FIELD || text.first() == Some(&b'{') || !self.block.stray.is_empty())
+        if !self.sniff || name == ERROR_FIELD {
+            return self.sniff;
+        }
+        if self.block.first.is_some() {
+            return self.block.has_error;
+        }
+        text.first() == Some(&b'{') || !self.block.stray.is_empty()
     }
 
     fn json_line(&mut self, line: Line, start: usize) -> Option<Block> {
@@ -394,6 +460,11 @@ impl Framer {
         if self.is_indented(head) {
             return;
         }
+        let is_markup = |byte: Option<&u8>| byte == Some(&b'<');
+        if self.mode == Mode::Undecided && is_markup(first_mark(&self.buffer[head.0..head.1])) {
+            self.drop_markup(self.lines.start);
+            return;
+        }
         if !self.skipping && self.counts(head) {
             if self.is_certain(head) {
                 self.is_over(head, end - start);
@@ -471,7 +542,7 @@ impl Framer {
                     return true;
                 }
             }
-            Mode::Events => {}
+            Mode::Events | Mode::Markup => {}
         }
         let name = &head[..memchr::memchr(b':', head).unwrap_or(head.len())];
         FIELDS.contains(&name) || (head.first() != Some(&b':') && self.is_stray(name, head))
@@ -481,6 +552,17 @@ impl Framer {
 /// Whether a line that begins so says which field it is, or that it is none.
 fn names_its_field(head: &[u8]) -> bool {
     head.contains(&b':') || head.len() > LONGEST_FIELD
+}
+
+/// The first byte that is no white space.
+fn first_mark(head: &[u8]) -> Option<&u8> {
+    head.iter().find(|byte| !matches!(byte, b' ' | b'\t'))
+}
+
+/// Whether the first bytes of an input are no text.
+pub(crate) fn is_binary(head: &[u8]) -> bool {
+    let is_broken = std::str::from_utf8(head).is_err_and(|error| error.error_len().is_some());
+    is_broken || head.iter().any(|byte| matches!(byte, 0..=8 | 0x0e..=0x1a | 0x1c..=0x1f))
 }
 
 fn is_blank(text: &[u8]) -> bool {

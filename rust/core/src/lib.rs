@@ -27,6 +27,6 @@ pub use marks::{ANY, Action, Family, Mark, Marks, NONE, TagMode, Vocabulary};
 pub use normalizer::{Facts, Fault, Halves, Handed, Host, Kind, Normalizer, Output};
 pub use rules::{Counter, Rules, Tally};
 pub use state::{ChoiceState, Choices, ExportedState, ExportedText};
-pub use table::{Pick, Shape, Source, Table, Terminal};
+pub use table::{ErrorMark, ErrorTest, Pick, Shape, Source, Table, Terminal};
 pub use tags::{ExportedTags, TagState};
 pub use tool_calls::{ExportedArguments, ExportedCalls};

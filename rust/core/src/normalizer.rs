@@ -7,7 +7,7 @@ use std::cell::Cell;
 
 use crate::blocks::{Block, BlockKind, Limits, Span, Unit};
 use crate::documents::Document;
-use crate::events::Framer;
+use crate::events::{Framer, HEAD_BYTES, is_binary};
 use crate::rules::{Rules, Tally};
 use crate::scan::{Declined, Scan, Text};
 use crate::splice;
@@ -53,6 +53,8 @@ pub enum Fault {
 }
 
 /// What one event added to the facts of its stream.
+// The flags are independent facts, not states of one machine.
+#[allow(clippy::struct_excessive_bools)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Facts {
     pub count: u64,
@@ -60,6 +62,12 @@ pub struct Facts {
     pub complete: bool,
     pub visible: bool,
     pub reasoning: bool,
+    /// A choice with a delta was seen.
+    pub has_deltas: bool,
+    /// It was a whole completion.
+    pub was_whole: bool,
+    /// The mark that ends the stream stood behind a document.
+    pub ends: bool,
 }
 
 /// The reference engine's answer.
@@ -70,6 +78,8 @@ pub struct Handed {
     /// For byte output: the edited values, as many as were given.
     pub edited: Vec<Vec<u8>>,
     pub is_fault: bool,
+    /// The fault is that it could not be read.
+    pub is_broken: bool,
     pub facts: Facts,
     /// Choices whose content leaves as it came from here on.
     pub settled: Vec<i64>,
@@ -86,14 +96,17 @@ pub trait Host {
     fn chunk(&mut self, document: &[u8], is_plain: bool) -> Result<(), Self::Error>;
 
     /// Let the reference engine decide an event; the states of `rules` go there and stay.
-    /// `before` is what it needs to know of the events before; see its `hand_over`.
+    /// `before` is what it needs to know of the events before; see `pure/handover.py`.
     fn hand_over(
         &mut self,
         kind: Kind,
-        values: &[&[u8]],
+        lines: (&[&[u8]], &[&[u8]]),
         rules: &mut Rules,
-        before: (&[u8], bool),
+        before: (&[u8], bool, bool),
     ) -> Result<Handed, Self::Error>;
+
+    /// A choice has finished; the reference engine remembers how.
+    fn note_finish(&mut self, index: i64, reason: &str) -> Result<(), Self::Error>;
 
     /// Split a normalised document that mixes reasoning and answer.
     fn split(&mut self, document: &[u8]) -> Result<Option<Halves>, Self::Error>;
@@ -111,6 +124,8 @@ const RETURNS: u32 = 16;
 const END: usize = 4;
 
 /// The whole engine for one stream.
+// The flags are independent facts, not states of one machine.
+#[allow(clippy::struct_excessive_bools)]
 #[derive(Debug)]
 pub struct Normalizer {
     framer: Framer,
@@ -127,6 +142,8 @@ pub struct Normalizer {
     end: Vec<u8>,
     is_done: bool,
     is_closed: bool,
+    /// The body was one whole completion: byte output makes an event stream of it.
+    is_framed: bool,
     fault: Option<Fault>,
     /// Byte output: a fault whose event ended with a CR that was the last byte of its read.
     /// It waits for the next byte, since an LF there still belongs to the event.
@@ -150,6 +167,7 @@ impl Normalizer {
             end: Vec::new(),
             is_done: false,
             is_closed: false,
+            is_framed: false,
             fault: None,
             waiting: None,
             returns: RETURNS,
@@ -224,6 +242,8 @@ impl Normalizer {
         if let Some((unit, limit)) = self.framer.fault {
             self.put_out(Kind::Flush, host, out)?;
             self.fault = Some(Fault::TooLarge(unit, limit));
+        } else if let Some(head) = &self.framer.refused {
+            self.fault = Some(Fault::NotSse(head.clone()));
         }
         let before = self.framer.len();
         self.framer.compact();
@@ -253,6 +273,8 @@ impl Normalizer {
                 self.flush(self.framer.ready(), out);
                 self.put_out(Kind::Flush, host, out)?;
                 self.fault = Some(Fault::TooLarge(unit, limit));
+            } else if let (None, Some(head)) = (&self.fault, &self.framer.refused) {
+                self.fault = Some(Fault::NotSse(head.clone()));
             } else {
                 self.flush(self.framer.len(), out);
                 if self.fault.is_none() && !self.is_done {
@@ -264,15 +286,21 @@ impl Normalizer {
         }
         if self.fault.is_none() {
             self.fault = self.bad_end();
+            if self.fault.is_none() && self.is_framed && !self.is_done && !has_failed {
+                let mark = self.rules.table.done_mark.clone();
+                self.event(&mark, out);
+                self.is_done = true;
+            }
         }
         Ok(())
     }
 
     fn bad_end(&self) -> Option<Fault> {
         // Byte output passes what is malformed; in chunk output nothing has come out.
-        let has_passed_malformed = self.output == Output::Sse && self.facts.malformed > 0;
-        if self.facts.count == 0 && !has_passed_malformed {
-            return Some(if self.framer.saw_unknown && !self.is_done {
+        let is_passed = self.output == Output::Sse && self.facts.malformed > 0;
+        let is_garbage = self.framer.is_garbage();
+        if self.facts.count == 0 && (!is_passed || is_garbage) {
+            return Some(if (self.framer.saw_unknown || is_garbage) && !self.is_done {
                 Fault::NotSse(self.framer.head.clone())
             } else {
                 Fault::Empty { done: self.is_done, skipped: self.facts.malformed }
@@ -309,7 +337,7 @@ impl Normalizer {
     ) -> Result<(), H::Error> {
         let start = block.raw.0;
         if block.kind == BlockKind::Stray {
-            return self.hand_over(Kind::Stray, (start, &block.stray), host, out);
+            return self.hand_over(Kind::Stray, block, host, out);
         }
         let Some(first) = block.first else {
             return Ok(());
@@ -323,27 +351,32 @@ impl Normalizer {
         let ends = block.values().any(is_done);
         let is_first_done = is_done(first);
         let is_error = block.event.is_some_and(|event| self.framer.bytes(event) == b"error");
-        if is_error && is_said {
-            let values: Vec<Span> = block.values().collect();
-            self.hand_over(Kind::Error, (start, &values), host, out)?;
+        if block.has_error && !is_said {
+            self.hand_over(Kind::Stray, block, host, out)?;
+        } else if is_error && is_said {
+            self.hand_over(Kind::Error, block, host, out)?;
         } else if is_first_done {
             self.flush(start, out);
             self.put_out(Kind::End, host, out)?;
+            if self.is_framed {
+                let mark = self.framer.bytes(first).to_vec();
+                self.frame(first, &[mark], out);
+            }
         } else if is_said {
             // Several data lines are one document or several: the reference knows.
             let is_simple = block.more.is_empty() && block.kind != BlockKind::Body;
+            let is_simple = is_simple && !block.has_error && !self.is_framed;
             if !is_simple || self.document(start, first, host, out)?.is_err() {
-                let values: Vec<Span> = block.values().collect();
                 let kind = match block.kind {
                     _ if ends => Kind::Last,
                     BlockKind::Body => Kind::Body,
                     _ if self.is_closed => Kind::Tail,
                     _ => Kind::Event,
                 };
-                self.hand_over(kind, (start, &values), host, out)?;
+                self.hand_over(kind, block, host, out)?;
             }
         }
-        self.is_done = ends;
+        self.is_done |= ends;
         Ok(())
     }
 
@@ -381,7 +414,7 @@ impl Normalizer {
         let Ok(text) = Text::new(data, &has_long_integer) else {
             return Ok(Err(Declined));
         };
-        let Ok((facts, mut said)) = document.read(text, &self.rules) else {
+        let Ok((facts, mut said)) = document.read(text, &self.rules, self.facts.has_deltas) else {
             return Ok(Err(Declined));
         };
         let is_stateful = document.is_stateful(&said);
@@ -392,12 +425,16 @@ impl Normalizer {
             return Ok(Err(Declined));
         }
         let is_visible = document.edit(text, &mut said, &mut self.rules);
+        for (index, reason) in &document.finishes {
+            host.note_finish(*index, reason)?;
+        }
         if self.rules.has_held {
             self.last.clear();
             self.last.extend_from_slice(data);
         }
         self.facts.count += 1;
         self.facts.complete |= facts.complete;
+        self.facts.has_deltas |= facts.has_deltas;
         self.facts.visible |= facts.visible || is_visible;
         Ok(Ok(!has_long_integer.get()))
     }
@@ -465,10 +502,25 @@ impl Normalizer {
 
     /// An event of our own.
     fn event(&self, document: &[u8], out: &mut Vec<u8>) {
-        let is_lines = self.framer.is_lines();
+        let is_lines = self.is_lines();
         out.extend_from_slice(if is_lines { b"" } else { b"data: " });
         out.extend_from_slice(document);
         out.extend_from_slice(if is_lines { b"\n" } else { b"\n\n" });
+    }
+
+    fn is_lines(&self) -> bool {
+        self.framer.is_lines() && !self.is_framed
+    }
+
+    /// Put out events for a line, or for the whole body; the line end stays behind them.
+    fn frame(&mut self, value: Span, documents: &[Vec<u8>], out: &mut Vec<u8>) {
+        let is_space = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
+        for document in documents {
+            let start = document.iter().position(|byte| !is_space(byte)).unwrap_or(0);
+            let end = document.iter().rposition(|byte| !is_space(byte)).map_or(0, |at| at + 1);
+            self.event(&document[start.min(end)..end], out);
+        }
+        self.flushed = value.1;
     }
 
     /// Put out what is held back; `kind` says why.
@@ -494,7 +546,7 @@ impl Normalizer {
             let mut end = self.end.clone();
             end.extend_from_slice(&out[out.len().saturating_sub(END)..]);
             let end = &end[end.len().saturating_sub(END)..];
-            out.extend_from_slice(missing_end(end, self.framer.is_lines()));
+            out.extend_from_slice(missing_end(end, self.is_lines()));
             self.event(&document, out);
         }
         Ok(())
@@ -505,8 +557,8 @@ impl Normalizer {
         if !self.rules.choices.hold() {
             return Ok(Vec::new());
         }
-        let before = (&self.last[..], self.facts.complete);
-        let handed = host.hand_over(kind, &[], &mut self.rules, before)?;
+        let before = (&self.last[..], self.facts.complete, self.facts.has_deltas);
+        let handed = host.hand_over(kind, (&[], &[]), &mut self.rules, before)?;
         self.last.clear();
         self.facts.visible |= handed.facts.visible;
         self.facts.reasoning |= handed.facts.reasoning;
@@ -534,24 +586,39 @@ impl Normalizer {
     fn hand_over<H: Host>(
         &mut self,
         kind: Kind,
-        (start, spans): (usize, &[Span]),
+        block: &Block,
         host: &mut H,
         out: &mut Vec<u8>,
     ) -> Result<(), H::Error> {
-        let values: Vec<&[u8]> = spans.iter().map(|span| self.framer.bytes(*span)).collect();
-        let before = (&self.last[..], self.facts.complete);
-        let handed = host.hand_over(kind, &values, &mut self.rules, before)?;
+        let spans: Vec<Span> =
+            if kind == Kind::Stray { block.stray.clone() } else { block.values().collect() };
+        let has_error = block.has_error && !matches!(kind, Kind::Stray | Kind::Error);
+        let stray = if has_error { &block.stray[..] } else { &[] };
+        let bytes = |span: &Span| self.framer.bytes(*span);
+        let values: Vec<&[u8]> = spans.iter().map(bytes).collect();
+        let stray: Vec<&[u8]> = stray.iter().map(bytes).collect();
+        let before = (&self.last[..], self.facts.complete, self.facts.has_deltas);
+        let handed = host.hand_over(kind, (&values, &stray), &mut self.rules, before)?;
         self.last.clear();
         self.rules.settled = handed.settled;
-        if !handed.before.is_empty() {
-            self.flush(start, out);
+        let is_sse = self.output == Output::Sse;
+        let can_frame = is_sse && block.kind != BlockKind::Event && self.facts.count == 0;
+        self.is_framed |= can_frame && handed.facts.was_whole;
+        if !handed.before.is_empty() || self.is_framed {
+            self.flush(block.raw.0, out);
         }
-        for document in &handed.before {
-            self.event(document, out);
-        }
-        for (span, edited) in spans.iter().zip(&handed.edited) {
-            if self.output == Output::Sse {
-                self.replace(*span, edited, out);
+        if self.is_framed {
+            let mut documents = handed.before;
+            documents.extend(handed.edited);
+            self.frame(spans[0], &documents, out);
+        } else {
+            for document in &handed.before {
+                self.event(document, out);
+            }
+            for (span, edited) in spans.iter().zip(&handed.edited) {
+                if is_sse {
+                    self.replace(*span, edited, out);
+                }
             }
         }
         self.declined += 1;
@@ -560,8 +627,15 @@ impl Normalizer {
         self.facts.complete |= handed.facts.complete;
         self.facts.visible |= handed.facts.visible;
         self.facts.reasoning |= handed.facts.reasoning;
+        self.facts.has_deltas |= handed.facts.has_deltas;
+        self.is_done |= handed.facts.ends;
         if handed.is_fault {
-            self.fault = Some(Fault::Handed);
+            let data = self.framer.bytes(spans[0]);
+            let head = &data[..data.len().min(HEAD_BYTES)];
+            let is_first = self.facts.count == 0 && block.kind != BlockKind::Event;
+            let is_garbage = handed.is_broken && is_first && is_binary(head);
+            self.fault =
+                Some(if is_garbage { Fault::NotSse(head.to_vec()) } else { Fault::Handed });
         }
         Ok(())
     }

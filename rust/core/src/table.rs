@@ -35,6 +35,24 @@ pub struct Terminal {
     pub value: Option<Box<[u8]>>,
 }
 
+/// What must stand at one place of an error body; what is more is for the reference.
+#[derive(Clone, Debug)]
+pub enum ErrorTest {
+    /// This string.
+    Is(Box<[u8]>),
+    Text,
+    False,
+    /// Anything but null.
+    Any,
+}
+
+/// One mark of one row of `ERRORS`.
+#[derive(Clone, Debug)]
+pub struct ErrorMark {
+    pub path: Vec<Box<[u8]>>,
+    pub test: ErrorTest,
+}
+
 /// Everything that the engine knows of the outside world.
 #[derive(Clone, Debug)]
 pub struct Table {
@@ -43,6 +61,7 @@ pub struct Table {
     pub targets: Vec<Box<[u8]>>,
     pub keep_original: bool,
     pub terminals: Vec<Terminal>,
+    pub errors: Vec<Vec<ErrorMark>>,
     pub unfinished: Vec<Box<[u8]>>,
     pub done_mark: Box<[u8]>,
     /// Code points of emitted text that a choice remembers.

@@ -4,17 +4,17 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 use streamnorm_core::{Choices, ExportedState, Facts, Halves, Handed, Host, Kind, Rules};
 
-/// What the reference engine answers; see `Documents.hand_over` in `pure/documents.py`.
+/// What the reference engine answers; see `HandOver.decide` in `pure/handover.py`.
 type Answer<'py> = (
     Vec<Vec<u8>>,
     Bound<'py, PyList>,
     Option<Py<PyAny>>,
-    (u64, u64, bool, bool, bool, Bound<'py, PyList>),
+    (u64, u64, bool, bool, bool, Bound<'py, PyList>, bool, bool, bool),
 );
 
-/// What is called in Python: `orjson.loads` or its stand-in, `_json.loads`, `hand_over` and
-/// `take_states` of `Documents`, and `document` of `pure/split.py`.
-pub(crate) type Calls = (Py<PyAny>, Py<PyAny>, Py<PyAny>, Py<PyAny>, Py<PyAny>);
+/// What is called in Python: `orjson.loads` or its stand-in, `_json.loads`, `decide` and
+/// `take_states` of `HandOver`, `Documents.note_finish`, and `document` of `pure/split.py`.
+pub(crate) type Calls = (Py<PyAny>, Py<PyAny>, Py<PyAny>, Py<PyAny>, Py<PyAny>, Py<PyAny>);
 
 pub(crate) struct PyHost {
     /// The fastest parser there is. It may refuse what is rare (numbers out of a float's
@@ -23,6 +23,7 @@ pub(crate) struct PyHost {
     loads: Py<PyAny>,
     hand_over: Py<PyAny>,
     take_states: Py<PyAny>,
+    note_finish: Py<PyAny>,
     split: Py<PyAny>,
     is_sse: bool,
     chunks: Vec<Py<PyAny>>,
@@ -31,9 +32,18 @@ pub(crate) struct PyHost {
 
 impl PyHost {
     pub(crate) fn new(calls: Calls, is_sse: bool) -> Self {
-        let (fast_loads, loads, hand_over, take_states, split) = calls;
-        let chunks = Vec::new();
-        Self { fast_loads, loads, hand_over, take_states, split, is_sse, chunks, fault: None }
+        let (fast_loads, loads, hand_over, take_states, note_finish, split) = calls;
+        Self {
+            fast_loads,
+            loads,
+            hand_over,
+            take_states,
+            note_finish,
+            split,
+            is_sse,
+            chunks: Vec::new(),
+            fault: None,
+        }
     }
 
     pub(crate) fn take_chunks(&mut self, py: Python<'_>) -> PyResult<Py<PyAny>> {
@@ -61,9 +71,9 @@ impl Host for PyHost {
     fn hand_over(
         &mut self,
         kind: Kind,
-        values: &[&[u8]],
+        (values, stray): (&[&[u8]], &[&[u8]]),
         rules: &mut Rules,
-        (last, is_complete): (&[u8], bool),
+        (last, is_complete, has_deltas): (&[u8], bool, bool),
     ) -> PyResult<Handed> {
         Python::attach(|py| {
             let kind = match kind {
@@ -80,8 +90,10 @@ impl Host for PyHost {
             let states = rules.choices.export();
             rules.choices = Choices::Away;
             let values: Vec<_> = values.iter().map(|value| PyBytes::new(py, value)).collect();
-            let before = (PyBytes::new(py, last), is_complete);
-            let answer = self.hand_over.bind(py).call1((kind, values, output, states, before))?;
+            let stray: Vec<_> = stray.iter().map(|line| PyBytes::new(py, line)).collect();
+            let before = (PyBytes::new(py, last), is_complete, has_deltas);
+            let given = (kind, (values, stray), output, states, before);
+            let answer = self.hand_over.bind(py).call1(given)?;
             let (before, made, fault, facts): Answer<'_> = answer.extract()?;
             let mut edited = Vec::new();
             if self.is_sse {
@@ -92,13 +104,34 @@ impl Host for PyHost {
                 self.chunks.extend(made.iter().map(Bound::unbind));
             }
             let is_fault = fault.is_some();
+            let is_broken = match &fault {
+                Some(facts) => {
+                    let kind: String = facts.bind(py).get_item(0)?.extract()?;
+                    kind == "corrupt" || kind == "truncated"
+                }
+                None => false,
+            };
             self.fault = fault;
-            let (count, malformed, complete, visible, reasoning, indices) = facts;
-            let facts = Facts { count, malformed, complete, visible, reasoning };
+            let (count, malformed, complete, visible, reasoning, indices, ..) = facts;
+            let (.., has_deltas, was_whole, ends) = facts;
+            let facts = Facts {
+                count,
+                malformed,
+                complete,
+                visible,
+                reasoning,
+                has_deltas,
+                was_whole,
+                ends,
+            };
             // An index that is too large is not looked for either.
             let settled = indices.iter().filter_map(|index| index.extract().ok()).collect();
-            Ok(Handed { before, edited, is_fault, facts, settled })
+            Ok(Handed { before, edited, is_fault, is_broken, facts, settled })
         })
+    }
+
+    fn note_finish(&mut self, index: i64, reason: &str) -> PyResult<()> {
+        Python::attach(|py| self.note_finish.call1(py, (index, reason)).map(drop))
     }
 
     fn split(&mut self, document: &[u8]) -> PyResult<Option<Halves>> {

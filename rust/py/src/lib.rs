@@ -8,16 +8,18 @@ use pyo3::prelude::*;
 use pyo3::sync::MutexExt;
 use pyo3::types::{PyBytes, PyDict, PyString};
 use streamnorm_core::{
-    Action, Fault, Framer, Limits, Mark, Marks, Normalizer as Core, Output, Shape, Source, Table,
-    TagMode, Terminal, Unit, Vocabulary as CoreVocabulary,
+    Action, ErrorMark, ErrorTest, Fault, Framer, Limits, Mark, Marks, Normalizer as Core, Output,
+    Shape, Source, Table, TagMode, Terminal, Unit, Vocabulary as CoreVocabulary,
 };
 
 use crate::host::{Calls, PyHost};
 
 /// Raised with every change of this module's interface; `_engine.py` compares it.
-const ABI: u32 = 2;
+const ABI: u32 = 3;
 
 type PySource = (Vec<u8>, String, Vec<Vec<u8>>, Vec<(Option<Vec<u8>>, Vec<u8>)>);
+/// The marks of one shape of errors: the path, the test by name.
+type PyError = Vec<(Vec<Vec<u8>>, String)>;
 type PyTable = (
     Vec<PySource>,
     Vec<(Vec<Vec<u8>>, Option<Vec<u8>>)>,
@@ -26,6 +28,7 @@ type PyTable = (
     (usize, usize, usize),
     (Vec<u8>, Vec<u8>, Vec<u8>),
     Vec<Vec<u8>>,
+    Vec<PyError>,
 );
 /// What the options choose: the targets, `keep_original`, `finish`, `split_mixed`.
 type PyChoice = (Vec<Vec<u8>>, bool, bool, bool);
@@ -92,7 +95,8 @@ fn boxed(bytes: Vec<u8>) -> Box<[u8]> {
 
 /// The dialect table with what the options choose in it.
 fn table(rows: PyTable, chosen: PyChoice, vocabulary: Arc<CoreVocabulary>) -> Table {
-    let (sources, terminals, unfinished, done_mark, limits, (content, calls, flag), vague) = rows;
+    let (sources, terminals, unfinished, done_mark, limits, names, vague, errors) = rows;
+    let (content, calls, flag) = names;
     let (repeat_memory, max_choices, sure_length) = limits;
     let (targets, keep_original, holds_finish, splits) = chosen;
     let source = |(key, shape, steps, picks): PySource| Source {
@@ -112,11 +116,21 @@ fn table(rows: PyTable, chosen: PyChoice, vocabulary: Arc<CoreVocabulary>) -> Ta
         path: path.into_iter().map(boxed).collect(),
         value: value.map(boxed),
     };
+    let error = |(path, test): (Vec<Vec<u8>>, String)| ErrorMark {
+        path: path.into_iter().map(boxed).collect(),
+        test: match test.as_str() {
+            "text" => ErrorTest::Text,
+            "false" => ErrorTest::False,
+            "said" | "http" | "code" => ErrorTest::Any,
+            _ => ErrorTest::Is(boxed(test.into_bytes())),
+        },
+    };
     Table {
         sources: sources.into_iter().map(source).collect(),
         targets: targets.into_iter().map(boxed).collect(),
         keep_original,
         terminals: terminals.into_iter().map(terminal).collect(),
+        errors: errors.into_iter().map(|row| row.into_iter().map(error).collect()).collect(),
         unfinished: unfinished.into_iter().map(boxed).collect(),
         done_mark: boxed(done_mark),
         repeat_memory,
@@ -247,6 +261,21 @@ impl Normalizer {
         self.with(py, |stream| Ok(stream.core.is_done()))
     }
 
+    #[getter]
+    fn events(&self, py: Python<'_>) -> PyResult<u64> {
+        self.with(py, |stream| Ok(stream.core.facts().0.count))
+    }
+
+    #[getter]
+    fn visible(&self, py: Python<'_>) -> PyResult<bool> {
+        self.with(py, |stream| Ok(stream.core.facts().0.visible))
+    }
+
+    #[getter]
+    fn reasoning(&self, py: Python<'_>) -> PyResult<bool> {
+        self.with(py, |stream| Ok(stream.core.facts().0.reasoning))
+    }
+
     /// The counters of what was decided here; see `counts_of` in `pure/documents.py`.
     fn counts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         self.with(py, |stream| {
@@ -272,6 +301,7 @@ impl Normalizer {
             counts.set_item("events", facts.count)?;
             counts.set_item("malformed", facts.malformed)?;
             counts.set_item("declined", declined)?;
+            counts.set_item("complete", facts.complete)?;
             counts.set_item("visible", facts.visible)?;
             counts.set_item("reasoning", facts.reasoning)?;
             Ok(counts)

@@ -1,0 +1,110 @@
+"""One event for the Rust engine, which declines what is rare and delicate."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from .._json import loads
+from .decide import decide
+from .documents import Documents, FaultFacts, Output
+from .state import ChoiceState, ExportedState
+
+
+class Facts(NamedTuple):
+    """What one event added to the facts of its stream; see `Documents`."""
+
+    events: int
+    malformed: int
+    complete: bool
+    visible: bool
+    reasoning: bool
+    # Choices whose content leaves as it came from here on.
+    settled: list[int]
+    has_deltas: bool
+    # It was a whole completion; it holds the mark that ends the stream.
+    was_whole: bool
+    ends: bool
+
+
+class HandOver:
+    """What the Rust engine calls for the events that it declines.
+
+    The states of the choices stay here afterwards, until `take_states` is called: a stream
+    of which every event is declined does not carry its text to and fro.
+    """
+
+    def __init__(self, documents: Documents) -> None:
+        self._documents = documents
+
+    def decide(
+        self,
+        kind: str,
+        lines: tuple[list[bytes], list[bytes]],
+        output: Output,
+        states: list[tuple[int, ExportedState]] | None,
+        before: tuple[bytes, bool, bool],
+    ) -> tuple[list[bytes], list[Any], FaultFacts | None, Facts]:
+        """Decide one event.
+
+        Args:
+            kind: See `decide.decide`. ``flush`` and ``end`` are no events: what is held
+                back comes out, because the stream fails or ends well.
+            lines: (the values of its ``data`` lines, or the lines of a stray error; lines
+                beside its data that look like an error).
+            output: ``sse`` for the edited values, ``dict`` for the chunks.
+            states: (choice index, exported state) for every choice; None where they are
+                still here.
+            before: (the last document after which that engine held something back, empty
+                where there was none since the last call; a mark of a good end was seen;
+                a delta was seen).
+
+        Returns:
+            (documents that go out before it; the edited values or the chunks; facts of a
+            fault or None; what this event added to the facts of the stream).
+        """
+        documents = self._documents
+        counted = documents.count, documents.malformed
+        documents.complete = documents.visible = documents.rules.reasoning_seen = False
+        documents.has_deltas = before[2]
+        documents.take_over(before[0])
+        if states is not None:
+            vocabulary = documents.rules.content.vocabulary
+            documents.rules.states = {
+                index: ChoiceState.load(state, vocabulary) for index, state in states
+            }
+        made: list[Any] = []
+        fault: FaultFacts | None = None
+        documents.begin(kind)
+        if kind not in ("flush", "end"):
+            made, fault = decide(documents, kind, lines[0], output, lines[1])
+            if fault is not None and fault[0] == "truncated" and (before[1] or documents.complete):
+                fault = None
+        is_half = kind == "tail" and documents.malformed > counted[1]
+        if fault is not None or is_half or kind in ("flush", "end", "last"):
+            self._put_out(output, made, is_end=fault is None and kind in ("end", "last"))
+        facts = Facts(
+            documents.count - counted[0],
+            documents.malformed - counted[1],
+            documents.complete,
+            documents.visible,
+            documents.rules.reasoning_seen,
+            documents.rules.settled(),
+            documents.has_deltas,
+            documents.was_whole,
+            documents.ends,
+        )
+        first, documents.before = documents.before, []
+        return first, made, fault, facts
+
+    def _put_out(self, output: Output, made: list[Any], *, is_end: bool) -> None:
+        """Put what is held back before an event; the chunks of that event are *made*."""
+        held = self._documents.flush(is_end=is_end)
+        if isinstance(held, bytes):
+            if output == "sse":
+                self._documents.before.insert(0, held)
+            else:
+                made.insert(0, loads(held))
+
+    def take_states(self) -> list[tuple[int, ExportedState]]:
+        """The states of the choices, for the engine that decides again."""
+        return [(index, state.export()) for index, state in self._documents.rules.states.items()]
