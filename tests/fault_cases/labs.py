@@ -1,0 +1,367 @@
+"""Errors of OpenAI, Azure, Anthropic and Google."""
+
+from __future__ import annotations
+
+import json
+
+from . import Case, google, openai, retry_info
+
+CASES = [
+    # OpenAI. ----------------------------------------------------------------------------
+    Case(
+        "openai-rpm",
+        429,
+        openai("Limit 3 requests/min. Please try again in 20s.", "requests", "rate_limit_exceeded"),
+        "rate_limit",
+        "credential",
+        "rate_limit_exceeded",
+        20,
+    ),
+    Case(
+        "openai-tpm-in-milliseconds",
+        429,
+        openai("Limit 30000. Please try again in 20ms.", "tokens", "rate_limit_exceeded"),
+        "rate_limit",
+        "credential",
+        "rate_limit_exceeded",
+        0.02,
+    ),
+    Case(
+        "openai-rpd-in-minutes",
+        429,
+        openai("Limit 200 a day. Please try again in 6m0s.", "requests", "rate_limit_exceeded"),
+        "rate_limit",
+        "credential",
+        "rate_limit_exceeded",
+        360,
+    ),
+    Case(
+        "openai-quota",
+        429,
+        openai("You exceeded your current quota.", "insufficient_quota", "insufficient_quota"),
+        "quota_exceeded",
+        "credential",
+        "insufficient_quota",
+    ),
+    Case(
+        "openai-key",
+        401,
+        openai("Incorrect API key provided: sk-x", "invalid_request_error", "invalid_api_key"),
+        "authentication",
+        "credential",
+        "invalid_api_key",
+    ),
+    Case(
+        "openai-too-long",
+        400,
+        openai("Too long for me", "invalid_request_error", "context_length_exceeded"),
+        "context_window_exceeded",
+        "request",
+        "context_length_exceeded",
+    ),
+    Case(
+        "openai-model",
+        404,
+        openai("The model `x` does not exist", "invalid_request_error", "model_not_found"),
+        "invalid_request",
+        "request",
+        "model_not_found",
+    ),
+    Case(
+        "openai-region",
+        403,
+        openai("Not supported", "request_forbidden", "unsupported_country_region_territory"),
+        "forbidden",
+        "credential",
+        "unsupported_country_region_territory",
+    ),
+    Case(
+        "openai-parameter",
+        400,
+        openai("Unsupported parameter: 'x'", "invalid_request_error", "unsupported_parameter"),
+        "invalid_request",
+        "request",
+        "unsupported_parameter",
+    ),
+    Case(
+        "openai-policy",
+        400,
+        openai("Rejected", "invalid_request_error", "content_policy_violation"),
+        "invalid_request",
+        "request",
+        "content_policy_violation",
+    ),
+    Case(
+        "openai-500",
+        500,
+        openai("The server had an error", "server_error"),
+        "server_error",
+        "provider",
+        "server_error",
+    ),
+    Case(
+        "openai-overloaded",
+        503,
+        openai("Busy", "service_unavailable_error", "server_is_overloaded"),
+        "server_error",
+        "provider",
+        "server_is_overloaded",
+        7,
+        {"retry-after": "7"},
+    ),
+    Case(
+        "openai-server-error-in-a-stream",
+        200,
+        openai("The server had an error while processing", "server_error"),
+        "server_error",
+        "provider",
+        "server_error",
+    ),
+    Case(
+        "openai-responses-failed",
+        200,
+        {
+            "type": "response.failed",
+            "response": {"error": {"code": "rate_limit_exceeded", "message": "Slow down"}},
+        },
+        "rate_limit",
+        "credential",
+        "rate_limit_exceeded",
+    ),
+    Case(
+        "codex-usage",
+        429,
+        {
+            "error": {
+                "type": "usage_limit_reached",
+                "message": "Reached",
+                "resets_in_seconds": 13872,
+            }
+        },
+        "quota_exceeded",
+        "credential",
+        "usage_limit_reached",
+        13872,
+    ),
+    # Azure. -----------------------------------------------------------------------------
+    Case(
+        "azure-429",
+        429,
+        {
+            "error": {
+                "code": "429",
+                "message": "Over the rate limit. Please retry after 26 seconds.",
+            }
+        },
+        "rate_limit",
+        "credential",
+        None,
+        26,
+    ),
+    Case(
+        "azure-retry-after-ms",
+        429,
+        {"error": {"code": "RateLimitReached", "message": "Over the limit"}},
+        "rate_limit",
+        "credential",
+        "RateLimitReached",
+        1.25,
+        {"retry-after-ms": "1250", "Retry-After": "2"},
+    ),
+    Case(
+        "azure-no-capacity",
+        429,
+        {"error": {"code": "NoCapacity", "message": "The system is experiencing high demand"}},
+        "server_error",
+        "provider",
+        "NoCapacity",
+    ),
+    Case(
+        "azure-filter",
+        400,
+        {
+            "error": {
+                "message": "The response was filtered",
+                "type": None,
+                "param": "prompt",
+                "code": "content_filter",
+                "status": 400,
+                "innererror": {
+                    "code": "ResponsibleAIPolicyViolation",
+                    "content_filter_result": {"violence": {"filtered": True}},
+                },
+            }
+        },
+        "invalid_request",
+        "request",
+        "ResponsibleAIPolicyViolation",
+    ),
+    Case(
+        "azure-deployment",
+        404,
+        {"error": {"code": "DeploymentNotFound", "message": "No such deployment"}},
+        "invalid_request",
+        "request",
+        "DeploymentNotFound",
+    ),
+    Case(
+        "azure-key",
+        401,
+        {"error": {"code": "401", "message": "Access denied due to invalid subscription key"}},
+        "authentication",
+        "credential",
+    ),
+    # Anthropic. -------------------------------------------------------------------------
+    Case(
+        "anthropic-overloaded-in-a-stream",
+        200,
+        {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}},
+        "server_error",
+        "provider",
+        "overloaded_error",
+    ),
+    Case(
+        "anthropic-529",
+        529,
+        {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}},
+        "server_error",
+        "provider",
+        "overloaded_error",
+    ),
+    Case(
+        "anthropic-rate",
+        429,
+        {"type": "error", "error": {"type": "rate_limit_error", "message": "Too fast"}},
+        "rate_limit",
+        "credential",
+        "rate_limit_error",
+        42,
+        {
+            "date": "Sat, 21 Nov 2026 12:00:00 GMT",
+            "anthropic-ratelimit-requests-remaining": "10",
+            "anthropic-ratelimit-requests-reset": "2026-11-21T12:05:00Z",
+            "anthropic-ratelimit-tokens-remaining": "0",
+            "anthropic-ratelimit-tokens-reset": "2026-11-21T12:00:42Z",
+        },
+    ),
+    Case(
+        "anthropic-too-long",
+        400,
+        {
+            "type": "error",
+            "error": {
+                "type": "invalid_request_error",
+                "message": "prompt is too long: 209000 tokens > 200000 maximum",
+            },
+        },
+        "context_window_exceeded",
+        "request",
+        "invalid_request_error",
+    ),
+    Case(
+        "anthropic-credit",
+        400,
+        {
+            "type": "error",
+            "error": {
+                "type": "invalid_request_error",
+                "message": "Your credit balance is too low to access the API.",
+            },
+        },
+        "quota_exceeded",
+        "credential",
+        "invalid_request_error",
+    ),
+    Case(
+        "anthropic-permission",
+        403,
+        {"type": "error", "error": {"type": "permission_error", "message": "No"}},
+        "forbidden",
+        "credential",
+        "permission_error",
+    ),
+    Case(
+        "anthropic-413",
+        413,
+        {"type": "error", "error": {"type": "request_too_large", "message": "Over 32 MB"}},
+        "invalid_request",
+        "request",
+        "request_too_large",
+    ),
+    # Google. ----------------------------------------------------------------------------
+    Case(
+        "google-rate",
+        429,
+        [google(429, "You exceeded your current quota", "RESOURCE_EXHAUSTED", retry_info("20s"))],
+        "rate_limit",
+        "credential",
+        "RESOURCE_EXHAUSTED",
+        20,
+    ),
+    Case(
+        "google-key",
+        400,
+        google(
+            400,
+            "Not a key",
+            "INVALID_ARGUMENT",
+            {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "API_KEY_INVALID"},
+        ),
+        "authentication",
+        "credential",
+        "API_KEY_INVALID",
+    ),
+    Case(
+        "google-key-without-details",
+        400,
+        [{"error": {"code": 400, "message": "API key not valid.", "status": "INVALID_ARGUMENT"}}],
+        "authentication",
+        "credential",
+        "INVALID_ARGUMENT",
+    ),
+    Case(
+        "google-too-long",
+        400,
+        google(
+            400,
+            "The input token count (1200000) exceeds the maximum number of tokens allowed",
+            "INVALID_ARGUMENT",
+        ),
+        "context_window_exceeded",
+        "request",
+        "INVALID_ARGUMENT",
+    ),
+    Case(
+        "google-location",
+        400,
+        google(400, "User location is not supported for the API use.", "FAILED_PRECONDITION"),
+        "forbidden",
+        "credential",
+        "FAILED_PRECONDITION",
+    ),
+    Case(
+        "google-overloaded",
+        503,
+        google(503, "The model is overloaded.", "UNAVAILABLE"),
+        "server_error",
+        "provider",
+        "UNAVAILABLE",
+    ),
+    Case(
+        "google-text-in-text",
+        429,
+        {
+            "error": {
+                "message": json.dumps(
+                    google(429, "Spent", "RESOURCE_EXHAUSTED", retry_info("9.5s"))
+                ),
+                "code": 429,
+                "status": "Too Many Requests",
+            }
+        },
+        "rate_limit",
+        "credential",
+        "RESOURCE_EXHAUSTED",
+        9.5,
+    ),
+]
