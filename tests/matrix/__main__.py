@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import streamnorm
+from streamnorm.fault_server import Call
 
-from .classify import WELL, Call, Shown, classify
+from .classify import WELL, Shown, classify
 from .clients import CLIENTS, Client, install, python_of
 from .page import Cell, Column, page, summary
 from .samples import NoSample, Sample, all_samples

@@ -2,40 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Final, Literal
+
+from streamnorm.fault_server import Call
 
 Verdict = Literal["✓", "—", "lost", "doubled", "crash"]
 
 # The verdicts with which a cell behind streamnorm passes.
 WELL: Final[tuple[Verdict, ...]] = ("✓", "—")
-
-
-@dataclass(frozen=True)
-class Call:
-    """One tool call.
-
-    Attributes:
-        id: As sent; None where a client shows none.
-        name: Of the tool.
-        arguments: Their JSON text, or the value where a client has parsed them.
-    """
-
-    id: str | None
-    name: str | None
-    arguments: Any
-
-    @property
-    def value(self) -> Any:
-        """The arguments as a JSON value; text that is no JSON stays text."""
-        if not isinstance(self.arguments, str):
-            return self.arguments
-        try:
-            return json.loads(self.arguments)
-        except ValueError:
-            return self.arguments
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,10 @@ from typing import Any, Final, Literal
 
 from streamnorm import SSEDecoder
 from streamnorm.dialects import DIALECTS
+from streamnorm.fault_server import CALL_ROWS, TOOLS
 from streamnorm.options import REPAIRS
 from streamnorm.tag_table import TAGS, Tag
 
-from .calls import CALL_ROWS, TOOLS
 from .classify import Shown
 
 VECTORS: Final = Path(__file__).parents[1] / "vectors"

@@ -9,7 +9,7 @@ from typing import Any, Final
 import httpx
 
 from streamnorm import SSENormalizer, StreamFault
-from streamnorm.demo.upstream import Abort, Request, Step, Upstream
+from streamnorm.upstream import Abort, Request, Step, Upstream
 
 from .samples import Sample
 

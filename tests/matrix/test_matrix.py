@@ -12,12 +12,12 @@ import httpx
 import pytest
 
 from streamnorm.dialects import DIALECTS
+from streamnorm.fault_server import CALL_ROWS, Call, CallRow
 from streamnorm.options import REPAIRS
 from streamnorm.tag_table import TAGS
 
 from . import samples
-from .calls import CALL_ROWS, CallRow
-from .classify import Call, Shown, classify
+from .classify import Shown, classify
 from .clients import CLIENTS
 from .page import Cell, Column, page, summary
 from .probes import PROBES

@@ -1,15 +1,44 @@
-"""The rows of tool calls: how providers send them, and which calls they mean."""
+"""Tool calls: how providers send them, and which calls they mean."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any, Final
-
-from .classify import Call
 
 PARIS: Final = '{"city":"Paris"}'
 ROME: Final = '{"city":"Rome"}'
 TOOLS: Final = ("get_weather", "get_time")
+
+_ISSUES_INDEX: Final = "ollama #7881, litellm #33678, vercel/ai #14277, smolagents #1569"
+_ISSUES_IDENTITY: Final = "opencode #37841, #43328; sglang #35542; vercel/ai #14722"
+_PLAIN: Final = "OpenAI API reference, chat completion chunks"
+
+
+@dataclass(frozen=True)
+class Call:
+    """One tool call.
+
+    Attributes:
+        id: As sent; None where a client shows none.
+        name: Of the tool.
+        arguments: Their JSON text, or the value where a client has parsed them.
+    """
+
+    id: str | None
+    name: str | None
+    arguments: Any
+
+    @property
+    def value(self) -> Any:
+        """The arguments as a JSON value; text that is no JSON stays text."""
+        if not isinstance(self.arguments, str):
+            return self.arguments
+        try:
+            return json.loads(self.arguments)
+        except ValueError:
+            return self.arguments
+
 
 # What the streams below mean.
 ONE: Final = (Call("call_a", "get_weather", PARIS),)
@@ -21,7 +50,7 @@ class CallRow:
     """One way of sending tool calls.
 
     Attributes:
-        name: Its row.
+        name: Of the row.
         deltas: For each delta its ``tool_calls`` list.
         means: The calls, with the ids, names and arguments of the stream.
         needs: The repairs without which the row cannot be read, names of
@@ -32,6 +61,13 @@ class CallRow:
     deltas: tuple[list[dict[str, Any]], ...]
     means: tuple[Call, ...]
     needs: tuple[str, ...] = ()
+
+    @property
+    def evidence(self) -> str:
+        """Where such fragments were seen."""
+        if not self.needs:
+            return _PLAIN
+        return _ISSUES_INDEX if self.needs[0].endswith("_index") else _ISSUES_IDENTITY
 
 
 def first(call_id: str, name: str, arguments: Any = "", **more: Any) -> dict[str, Any]:
