@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 
@@ -25,6 +26,15 @@ settings.register_profile("fast", _COMMON, max_examples=50, derandomize=_IS_CI)
 settings.register_profile("thorough", _COMMON, max_examples=2000)
 settings.register_profile("fuzz", _COMMON, max_examples=1000, derandomize=_IS_CI)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
+
+
+def pytest_collection_finish() -> None:
+    """Leave what is there before the first test out of every later collection of garbage.
+
+    SDKs are large, and tests that look for what is left behind collect often.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", params=["rust", "python"])

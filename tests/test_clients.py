@@ -13,7 +13,7 @@ import pytest
 
 from streamnorm import StreamFault, normalize_stream
 from streamnorm._engine import Engine
-from streamnorm.demo.upstream import Abort, Upstream
+from streamnorm.upstream import Abort, Upstream
 
 from .aio import collect, collect_sse, deltas, run
 from .helpers import DONE, chunk, event, stream

@@ -14,7 +14,7 @@ import pytest
 
 from streamnorm import NormalizedStream, StreamFault, normalize_stream
 from streamnorm._engine import Engine
-from streamnorm.demo.upstream import Abort, Upstream
+from streamnorm.upstream import Abort, Upstream
 
 from .aio import collect, collect_sse
 from .helpers import DONE, chunk, datas, event

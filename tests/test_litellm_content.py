@@ -12,7 +12,7 @@ import pytest
 
 from streamnorm import NormalizedStream, normalize_stream
 from streamnorm._engine import Engine
-from streamnorm.demo.upstream import Abort
+from streamnorm.upstream import Abort
 
 from . import oracle
 from .aio import collect, collect_sse

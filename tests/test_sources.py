@@ -13,7 +13,7 @@ from streamnorm import StreamFault, normalize_stream
 from streamnorm._engine import Engine
 from streamnorm.sources import to_bytes
 
-from .aio import Script, collect, deltas, run
+from .aio import Script, collect, collect_sse, deltas, run
 from .helpers import DONE, chunk, event, stream
 
 BODY = stream({"reasoning": "why"}, {"content": "so"})
@@ -159,12 +159,23 @@ def test_wrong_options_are_refused_at_once(options: Any) -> None:
 # None and awaitables. ---------------------------------------------------------------
 
 
-def test_none_is_refused_at_once() -> None:
-    with pytest.raises(StreamFault) as raised:
-        normalize_stream(None)
-    fault = raised.value
-    assert (fault.kind, fault.blame, fault.safe_to_retry) == ("none_stream", "request", False)
-    assert "drop_params" in str(fault)
+@pytest.mark.parametrize("output", ["chunks", "sse", "peek"])
+def test_none_is_a_fault_of_the_first_read(output: str) -> None:
+    async def main() -> None:
+        items = normalize_stream(None)
+        fault = items.fault
+        assert fault is not None
+        assert (fault.kind, fault.blame, fault.safe_to_retry) == ("none_stream", "request", False)
+        assert "drop_params" in str(fault)
+        if output == "peek":
+            with pytest.raises(StreamFault) as raised:
+                await items.peek()
+            assert raised.value is fault
+        found, raised_fault = await (collect_sse if output == "sse" else collect)(items)
+        assert not found
+        assert raised_fault is fault
+
+    run(main())
 
 
 def test_an_awaitable_is_awaited_when_the_first_item_is_asked_for(engine: Engine) -> None:

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from streamnorm import NormalizedStream, StreamFault, normalize_stream
+from streamnorm import NormalizedStream, StreamFault, Timeouts, normalize_stream
 from streamnorm._engine import Engine
 
-from .aio import Pause, Script, collect, deltas, run
+from .aio import Pause, Script, collect, deltas, on_loops, run
 from .helpers import DONE, chunk, event
 
 FIRST = event(chunk({"reasoning": "why"}))
@@ -67,7 +67,7 @@ def test_a_loop_of_timeouts(
         assert source.closes == 1
         fault = await assert_raised_once(stream, items)
         assert (fault.visible_output, fault.reasoning_output) == (visible, reasoning)
-        assert fault.safe_to_retry is not visible
+        assert not fault.safe_to_retry  # whoever cancelled it does not want it
 
     run(main())
 
@@ -220,10 +220,198 @@ def test_an_interrupt_amid_an_item_cuts_the_stream(
 
     with pytest.raises(StopIteration):
         stream.__anext__().send(None)
-    monkeypatch.setattr(stream, "_engine", Interrupted(stream._engine))
+    monkeypatch.setattr(stream._flow, "_engine", Interrupted(stream._flow._engine))
     with pytest.raises(KeyboardInterrupt):
         stream.__anext__().send(None)
     # Although a finish_reason was seen: an item was received and is lost.
     assert stream.fault is not None
     with pytest.raises(StreamFault, match="was cancelled"):
         stream.__anext__().send(None)
+
+
+# With time limits, heartbeats and peeks. ----------------------------------------------
+
+NEVER = 3600.0
+WAYS = ("chunks", "sse", "limits", "beating", "beating with limits", "peek", "timed peek")
+ways = pytest.mark.parametrize("way", WAYS)
+
+
+def waiting(engine: Engine, way: str, *steps: Any) -> tuple[Script, NormalizedStream, Any]:
+    """A source that plays *steps*, its stream, and what gives the next result of it."""
+    source = SlowToClose(steps)
+    limits = Timeouts(total=NEVER, idle=NEVER, first_chunk=NEVER) if "limits" in way else None
+    stream = normalize_stream(source, timeouts=limits, _engine_module=engine)
+    if way == "peek":
+        return source, stream, lambda: stream.peek(timeout=None)
+    if way == "timed peek":
+        return source, stream, lambda: stream.peek(timeout=NEVER)
+    items: Any = stream
+    if way != "chunks":
+        items = stream.sse(heartbeat=NEVER if "beating" in way else None)
+    return source, stream, lambda: anext(items, "end")
+
+
+@on_loops
+@ways
+def test_cancelled_after_any_number_of_turns(engine: Engine, loop: str, way: str) -> None:
+    """Whenever it comes: it passes, the source is closed, and nothing is lost or left behind."""
+
+    async def main() -> None:
+        outcomes: set[Any] = set()
+        for turns in range(16):
+            steps = [Pause(), FIRST, Pause(), Pause(), FIRST, Pause(), SECOND, asyncio.Event()]
+            source, stream, advance = waiting(engine, way, *steps)
+            results: list[Any] = []
+
+            async def use(advance: Any = advance, results: list[Any] = results) -> None:
+                while True:
+                    results.append(await advance())
+                    if results[-1] == "visible":
+                        return
+
+            task = asyncio.ensure_future(use())
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            if task.done():
+                outcomes.add("done")
+                await stream.aclose()
+                continue
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert task.cancelled()
+            if turns == 0:  # it had not begun
+                await stream.aclose()
+                assert source.closes == 1
+                continue
+            outcomes.add(len(results))
+            assert source.closes == 1
+            fault = stream.fault
+            assert fault is not None
+            assert (fault.kind, fault.blame) == ("truncated", "client")
+            # All that was read comes out before the fault, whoever had it at that time.
+            items: Any = stream if way in ("chunks", "peek", "timed peek") else None
+            if items is not None:
+                rest, raised = await collect(items)
+                assert raised is fault
+                assert len(rest) + (len(results) if way == "chunks" else 0) == (
+                    stream.outcome.events
+                )
+        assert len(outcomes) > (1 if "peek" not in way else 0)
+
+    run(main(), loop)
+
+
+@on_loops
+@pytest.mark.parametrize("way", ["beating", "beating with limits", "timed peek"])
+def test_cancelled_as_the_read_returns(engine: Engine, loop: str, way: str) -> None:
+    """The read, which is in another task, has returned when the waiting one is cancelled."""
+
+    async def main() -> None:
+        gate = asyncio.Event()
+        source, stream, advance = waiting(engine, way, FIRST, gate, SECOND, asyncio.Event())
+        if "beating" in way:
+            assert await advance()
+        task = asyncio.ensure_future(advance())
+        for _ in range(4):
+            await asyncio.sleep(0)
+        ahead = stream._reader._ahead
+        assert ahead is not None
+        gate.set()
+        # Called before whoever waits for it is woken.
+        ahead.add_done_callback(lambda _: task.cancel())
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert source.closes == 1
+        assert "so" in str(stream.message)
+        assert stream.fault is not None
+        assert stream.fault.blame == "client"
+
+    run(main(), loop)
+
+
+@on_loops
+@ways
+def test_a_source_that_swallows_the_cancellation(engine: Engine, loop: str, way: str) -> None:
+    class Stubborn(SlowToClose):
+        async def __anext__(self) -> Any:
+            try:
+                return await super().__anext__()
+            except asyncio.CancelledError:
+                return SECOND
+
+    async def main() -> None:
+        source = Stubborn([FIRST, asyncio.Event(), FINISH, DONE])
+        limits = Timeouts(total=NEVER) if "limits" in way else None
+        stream = normalize_stream(source, timeouts=limits, _engine_module=engine)
+        items: Any = stream
+        if way in ("sse", "limits"):
+            items = stream.sse()
+        elif "beating" in way:
+            items = stream.sse(heartbeat=NEVER)
+        found: list[Any] = []
+
+        async def use() -> None:
+            if "peek" in way:
+                found.append(await stream.peek(timeout=None if way == "peek" else NEVER))
+            async for item in items:
+                found.append(item)
+
+        task = asyncio.ensure_future(use())
+        for _ in range(6):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait({task})
+        if task.cancelled():
+            # It waited for a task, so the cancellation was not the source's to swallow.
+            assert "beating" in way or way == "timed peek"
+            assert stream.fault is not None
+            assert stream.fault.blame == "client"
+        else:
+            assert stream.outcome.complete
+        assert "so" in str(stream.message)
+        assert source.closes == 1
+
+    run(main(), loop)
+
+
+@on_loops
+@pytest.mark.parametrize("way", ["beating", "timed peek"])
+def test_cancelled_twice(engine: Engine, loop: str, way: str) -> None:
+    """The second comes while the source is being closed after the first."""
+
+    async def main() -> None:
+        for turns in range(6):
+            source, _, advance = waiting(engine, way, FIRST, asyncio.Event())
+            if way == "beating":
+                await advance()
+            task = asyncio.ensure_future(advance())
+            for _ in range(4):
+                await asyncio.sleep(0)
+            task.cancel()
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            for _ in range(5):
+                await asyncio.sleep(0)
+            assert source.closes == 1
+
+    run(main(), loop)
+
+
+@on_loops
+def test_a_timeout_around_a_peek_that_had_timed_out(engine: Engine, loop: str) -> None:
+    async def main() -> None:
+        source, stream, items = opened(engine, "chunks", FIRST)
+        assert await stream.peek(timeout=0.001) == "timeout"
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(stream.peek(timeout=NEVER), 0.001)
+        assert source.closes == 1
+        chunks, fault = await collect(items)
+        assert len(chunks) == 1
+        assert fault is not None
+        assert fault.blame == "client"
+
+    run(main(), loop)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import AsyncIterator
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import pytest
 
-from streamnorm import NormalizedStream, normalize_stream
+from streamnorm import NormalizedStream, Timeouts, normalize_stream
 from streamnorm._engine import Engine
-from streamnorm.demo.upstream import Upstream
+from streamnorm.upstream import Upstream
 
-from .aio import Pause, Script, collect, run
+from .aio import Pause, Script, collect, on_loops, run
 from .helpers import DONE, chunk, event, stream
 
 FIRST = event(chunk({"reasoning": "why"}))
@@ -134,7 +136,7 @@ def test_cancellation_anywhere_in_a_real_request(engine: Engine, client: str) ->
     body = stream({"reasoning": "a"}, {"content": "b"})
 
     async def main() -> None:
-        outcomes = set()
+        outcomes: set[Any] = set()
         async with Upstream() as up:
             up.add("x", [body[at : at + 60] for at in range(0, len(body), 60)], pace=0.0005)
             session = module.ClientSession() if client == "aiohttp" else module.AsyncClient()
@@ -258,5 +260,203 @@ def test_what_was_not_delivered_is_dropped_on_closing(engine: Engine) -> None:
         assert [one async for one in items] == []
         assert items.fault is not None
         assert items.fault.kind == "corrupt"
+
+    run(main())
+
+
+# With time limits, heartbeats and peeks. ----------------------------------------------
+
+NEVER = 3600.0
+LIMITS = Timeouts(total=NEVER, idle=NEVER, first_chunk=NEVER)
+WAYS = ("chunks", "sse", "beating", "peek", "timed peek", "short peek")
+ways = pytest.mark.parametrize("way", WAYS)
+
+
+def begun(source: object, engine: Engine, way: str, timeouts: Timeouts | None) -> Opened:
+    """A stream, and a function that makes the next step of it in that way."""
+    made = normalize_stream(source, timeouts=timeouts, _engine_module=engine)
+    if "peek" in way:
+        timeout = {"peek": None, "timed peek": NEVER, "short peek": 0.0001}[way]
+        return Opened(made, lambda: made.peek(timeout=timeout))
+    items: Any = (
+        made if way == "chunks" else made.sse(heartbeat=NEVER if way == "beating" else None)
+    )
+    return Opened(made, lambda: anext(items, "end"))
+
+
+@on_loops
+@ways
+@pytest.mark.parametrize("timeouts", [None, LIMITS], ids=["", "limits"])
+def test_closed_after_any_number_of_turns(
+    engine: Engine, loop: str, way: str, timeouts: Timeouts | None
+) -> None:
+    """By another task, while one reads or does not; and only once."""
+
+    async def main() -> None:
+        for turns in range(10):
+            source = Slow([Pause(), FIRST, Pause(), Pause(), FIRST, Pause(), asyncio.Event()])
+            stream, advance = begun(source, engine, way, timeouts)
+
+            async def use(advance: Any = advance) -> Any:
+                said = None
+                try:
+                    while said != "end":
+                        said = await advance()
+                except RuntimeError as error:  # a peek cannot say how it would have ended
+                    return str(error)
+                return said
+
+            task = asyncio.ensure_future(use())
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            await stream.aclose()
+            if "chunks" in way or "sse" in way or way == "peek":
+                # Nothing but its being closed wakes a read of a source like this.
+                task.cancel()
+            await asyncio.wait({task})
+            if not task.cancelled():
+                wanted = "the stream was closed before its end" if "peek" in way else "end"
+                assert task.result() == wanted
+            assert source.closes == 1
+            assert stream.fault is None
+            assert await anext(advance_once(stream), "end") == "end"
+
+    run(main(), loop)
+
+
+async def advance_once(stream: NormalizedStream) -> AsyncIterator[Any]:
+    """What is still delivered, in whatever output was chosen."""
+    if stream._flow.output != "sse":
+        async for one in stream:
+            yield one
+
+
+@pytest.mark.parametrize("way", ["beating", "timed peek"])
+@pytest.mark.parametrize("timeouts", [None, LIMITS], ids=["", "limits"])
+def test_dropped_coroutines_end_the_read_of_the_task(
+    engine: Engine, way: str, timeouts: Timeouts | None
+) -> None:
+    """The coroutine that waits for the task is dropped, at every suspension."""
+
+    async def main() -> None:
+        for at in range(1, 5):
+            source = Slow([Pause(), FIRST, Pause(), Pause(), FIRST, asyncio.Event()])
+            stream, advance = begun(source, engine, way, timeouts)
+
+            async def use(advance: Any = advance) -> None:
+                while True:
+                    await advance()
+
+            coroutine = use()
+            is_pending = False
+            for _ in range(at):
+                # What a task does with the future that the coroutine waits for.
+                future = coroutine.send(None)
+                future._asyncio_future_blocking = False
+                if at > 1:
+                    await asyncio.wait({future}, timeout=0.005)
+                if not future.done():
+                    is_pending = at > 1  # otherwise the task has not begun either
+                    break
+            # An await while GeneratorExit is under way would be a RuntimeError.
+            coroutine.close()
+            for _ in range(9):
+                await asyncio.sleep(0)
+            assert len(asyncio.all_tasks()) == 1
+            assert stream.fault is None
+            if is_pending:
+                assert source.closes == 1
+            assert await anext(advance_once(stream), "end") == "end"
+            await stream.aclose()
+            assert source.closes == 1
+
+    run(main())
+
+
+@on_loops
+@pytest.mark.parametrize("way", ["short peek", "beating"])
+def test_a_dropped_stream_ends_its_pending_read(engine: Engine, loop: str, way: str) -> None:
+    async def main() -> None:
+        source = Slow([FIRST, asyncio.Event()])
+        stream: Any = normalize_stream(source, _engine_module=engine)
+        frames: Any = None
+        if way == "short peek":
+            assert await stream.peek(timeout=0.001) == "timeout"
+        else:
+            frames = stream.sse(heartbeat=0.001)
+            await anext(frames)
+            assert await anext(frames) == b": hb\n"
+        assert len(asyncio.all_tasks()) == 2
+        dropped = weakref.ref(stream)
+        del stream, frames
+        gc.collect()  # where objects are not counted
+        assert dropped() is None
+        for _ in range(9):
+            await asyncio.sleep(0)
+        assert source.closes == 1
+
+    run(main(), loop)
+
+
+@on_loops
+def test_a_dropped_stream_leaves_no_timer(engine: Engine, loop: str) -> None:
+    """Its alarm would ring hours later, for nobody."""
+
+    async def main() -> None:
+        stream: Any = normalize_stream(
+            Slow([Pause(), FIRST, FIRST]), timeouts=LIMITS, _engine_module=engine
+        )
+        await anext(stream)
+        alarm = weakref.ref(stream._reader._alarm)
+        assert alarm() is not None
+        del stream
+        for _ in range(3):
+            gc.collect()
+            await asyncio.sleep(0)
+        assert alarm() is None
+
+    run(main(), loop)
+
+
+def test_dropped_after_its_loop_was_closed(engine: Engine) -> None:
+    kept: list[Any] = []
+
+    async def main() -> None:
+        for limits in (None, LIMITS):
+            source = Slow([FIRST, asyncio.Event()])
+            stream = normalize_stream(source, timeouts=limits, _engine_module=engine)
+            assert await stream.peek(timeout=0.001) == "timeout"
+            kept.append((source, stream))
+
+    asyncio.run(main())
+    for source, _ in kept:
+        assert source.closes == 1  # the loop has ended what was pending
+    kept.clear()
+    gc.collect()
+
+
+def test_refused_by_a_response_that_was_closed_meanwhile(engine: Engine) -> None:
+    """Who has closed the stream is told nothing any more, not even of an error status."""
+
+    class Response(Script):
+        status_code = 500
+        headers: ClassVar = {"content-type": "application/json"}
+
+    async def main() -> None:
+        gate = asyncio.Event()
+        source = Response([b"{}"])
+
+        async def opening() -> Any:
+            await gate.wait()
+            return source
+
+        stream = normalize_stream(opening(), _engine_module=engine)
+        reading = asyncio.ensure_future(anext(stream, "end"))
+        await asyncio.sleep(0)
+        await stream.aclose()
+        gate.set()
+        assert await reading == "end"
+        assert source.closes == 1
+        assert stream.fault is None
 
     run(main())

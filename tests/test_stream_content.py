@@ -16,7 +16,7 @@ import pytest
 
 from streamnorm import NormalizedStream, StreamFault, normalize_stream
 from streamnorm._engine import Engine
-from streamnorm.demo.upstream import Abort, Gate, Upstream
+from streamnorm.upstream import Abort, Gate, Upstream
 
 from . import oracle
 from .aio import Script, collect, collect_sse, run
@@ -376,7 +376,7 @@ def test_a_stream_of_the_openai_sdk(engine: Engine) -> None:
 
     async def main() -> None:
         for last, kind in (([sent({}, "stop"), DONE], None), ([Abort()], "transport"),
-                           ([event(b'{"error": {"message": "no"}}')], "transport")):  # fmt: skip
+                           ([event(b'{"error": {"message": "no"}}')], "error_event")):  # fmt: skip
             async with Upstream() as up:
                 up.add("x", [body, *last])
                 async with openai.AsyncOpenAI(base_url=up.base_url("x"), api_key="x") as client:

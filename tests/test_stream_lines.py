@@ -130,6 +130,6 @@ def test_nothing_is_asked_once_they_are_pieces(engine: Engine) -> None:
     async def main() -> None:
         items = normalize_stream(Script([DATA[:90], DATA[90:]]), _engine_module=engine)
         await anext(items)
-        assert items._line_ends is None
+        assert items._flow._line_ends is None
 
     run(main())

@@ -289,9 +289,9 @@ def test_no_more_than_the_bound_waits(engine: Engine) -> None:
     async def main() -> None:
         items = normalize_stream(Script(random_cuts(raw, 3, 2000)), _engine_module=engine)
         async for _ in items.sse():
-            waiting = sum(map(len, items._collector._pending))
+            waiting = sum(map(len, items._flow._collector._pending))
             assert waiting <= PENDING_BYTES
-            assert waiting == items._collector._pending_bytes
+            assert waiting == items._flow._collector._pending_bytes
         assert items.message is not None
         assert items.message["content"] == "".join(f"word {n} " for n in range(3000))
 

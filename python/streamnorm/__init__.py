@@ -9,7 +9,9 @@ from .details import ReasoningDetails, merge_reasoning_details
 from .echo import echo_message
 from .echo_table import ECHO_PROFILES
 from .faults import StreamFault
+from .flow import Outcome
 from .message import MessageAccumulator
+from .metrics import Metrics
 from .normalizers import (
     ChunkNormalizer,
     ServerSentEvent,
@@ -19,6 +21,8 @@ from .normalizers import (
 )
 from .report import Report
 from .stream import NormalizedStream, normalize_stream
+from .sync_stream import NormalizedStreamSync, normalize_stream_sync
+from .timeouts import Timeouts
 from .usage import Usage
 
 __all__ = [
@@ -26,17 +30,22 @@ __all__ = [
     "ENGINE",
     "ChunkNormalizer",
     "MessageAccumulator",
+    "Metrics",
     "NormalizedStream",
+    "NormalizedStreamSync",
+    "Outcome",
     "ReasoningDetails",
     "Report",
     "SSEDecoder",
     "SSENormalizer",
     "ServerSentEvent",
     "StreamFault",
+    "Timeouts",
     "Usage",
     "__version__",
     "echo_message",
     "merge_reasoning_details",
     "normalize_response",
     "normalize_stream",
+    "normalize_stream_sync",
 ]

@@ -42,14 +42,14 @@ class Source:
         given: See `normalize_stream`. Nothing of it is touched before `open`.
 
     Raises:
-        StreamFault: Of kind ``none_stream``: *given* is None.
         TypeError: *given* has none of the shapes.
     """
 
     __slots__ = ("_awaiting", "_closing", "_given", "_iterator", "_targets")
 
     def __init__(self, given: object) -> None:
-        _check(given)
+        if given is not None:
+            _check(given)
         self._given = given
         self._iterator: object = None
         self._targets: list[object] = []
@@ -60,6 +60,21 @@ class Source:
     def wrapper(self) -> object | None:
         """The source itself, if it is LiteLLM's stream wrapper (known once awaited), or None."""
         return self._given if is_litellm_stream(self._given) else None
+
+    @property
+    def is_none(self) -> bool:
+        """There is no source: None was given."""
+        return self._given is None
+
+    @property
+    def status(self) -> int | None:
+        """HTTP status, where the source is a response (known once awaited)."""
+        return status_of(self._given)
+
+    @property
+    def headers(self) -> dict[str, str] | None:
+        """Header fields by lower-case name, where the source is a response."""
+        return headers_of(self._given)
 
     async def open(self) -> Callable[[], Awaitable[object]]:
         """Await the source where it has to be, and start to iterate.
@@ -125,16 +140,45 @@ class Source:
         if self._iterator is None and _has_result(given):
             # The task was ready when its result could no longer be taken.
             given = given.result()  # type: ignore[attr-defined]
-        found = [] if self._iterator is None else [self._iterator]
-        # Collected before anything is closed: closing may clear the attributes.
-        at: object = given
-        for _ in range(_NESTED_DEPTH):
-            if at is None:
-                break
-            if not any(at is other for other in found):
-                found.append(at)
-            at = next((below for name in _NESTED if (below := _peek(at, name)) is not None), None)
-        return found
+        return holdings(self._iterator, given)
+
+
+def holdings(iterator: object, given: object) -> list[object]:
+    """What has to be closed: the iterator, the source, and what the source reads from."""
+    found = [] if iterator is None else [iterator]
+    # Collected before anything is closed: closing may clear the attributes.
+    at: object = given
+    for _ in range(_NESTED_DEPTH):
+        if at is None:
+            break
+        if not any(at is other for other in found):
+            found.append(at)
+        at = next((below for name in _NESTED if (below := peek_at(at, name)) is not None), None)
+    return found
+
+
+def status_of(response: object) -> int | None:
+    """The HTTP status of a response; None where *response* is none.
+
+    httpx, httpx2 and requests call it ``status_code``, aiohttp, urllib3 and http.client
+    ``status``. Only what has header fields as well is a response.
+    """
+    if headers_of(response) is None:
+        return None
+    for name in ("status_code", "status"):
+        status = peek_at(response, name)
+        if isinstance(status, int) and not isinstance(status, bool):
+            return status
+    return None
+
+
+def headers_of(response: object) -> dict[str, str] | None:
+    """The header fields of a response by lower-case name; None where *response* is none."""
+    headers = None if is_litellm_stream(response) else peek_at(response, "headers")
+    items = getattr(headers, "items", None)
+    if not callable(items):
+        return None
+    return {str(name).lower(): str(value) for name, value in cast(Any, items())}
 
 
 def is_litellm_stream(source: object) -> bool:
@@ -270,11 +314,18 @@ def _check(source: object) -> None:
         raise TypeError(f"normalize_stream needs {_ACCEPTED}; not {name}{_hint(source)}")
 
 
+def is_model(source: object) -> bool:
+    """Whether *source* is a pydantic object, iterating which would give its fields."""
+    return hasattr(type(source), "model_dump") and not hasattr(type(source), "__next__")
+
+
 def _hint(source: object) -> str:
+    if is_model(source):
+        return ", which is a whole answer: was stream=True left out?"
     if isinstance(source, bytes | bytearray | memoryview | str | dict):
         return ", which is a whole body (see normalize_response)"
     if callable(getattr(source, "aiter_bytes", None)) or hasattr(type(source), "__iter__"):
-        return ", which is synchronous"
+        return ", which is synchronous (see normalize_stream_sync)"
     if hasattr(type(source), "__aenter__"):
         return ": enter it with 'async with' and pass what that gives"
     if callable(source):
@@ -282,7 +333,8 @@ def _hint(source: object) -> str:
     return ""
 
 
-def _peek(source: object, name: str) -> object | None:
+def peek_at(source: object, name: str) -> object | None:
+    """An attribute of *source*; None where it has none, or cannot tell."""
     try:
         return getattr(source, name, None)
     except Exception:  # noqa: BLE001 - a property that fails holds nothing that we opened
@@ -310,7 +362,7 @@ async def _shut(target: object) -> None:
     """
     failed: Exception | None = None
     for name in ("aclose", "close", "cancel") if _is_future(target) else ("aclose", "close"):
-        method = _peek(target, name)
+        method = peek_at(target, name)
         if not callable(method):
             continue
         try:

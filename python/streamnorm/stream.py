@@ -1,37 +1,45 @@
 """`normalize_stream`: any asynchronous source in, chunks or bytes in normal form out.
 
 The layer is thin: one read of the source is one call into the engine. It knows no event
-loop but that of the source, and starts no task.
+loop but that of the source, and starts no task; only time limits, heartbeats and a peek
+with a time limit need asyncio.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from . import _engine, faults
-from ._engine import Engine, NormalizerEngine
-from .collect import Collector
-from .faults import StreamFault
-from .normalizers import make_report
-from .objects import NAME as OBJECTS_NAME
-from .objects import ObjectNormalizer
-from .options import OptionsDict, make_options
-from .report import Report
-from .sources import LineEnds, Source, to_bytes
-from .usage import Usage
+from ._engine import Engine
+from .flow import Done, ErrorFactory, Flow
+from .options import OptionsDict
+from .pure.events import BOM
+from .reader import Peeked, Reader
+from .sources import Source
+from .stream_base import StreamBase
+from .timeouts import Timeouts, check_positive, make_limits
+from .whole_events import begins_json
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-_Read = Callable[[], Awaitable[object]]
+# What `peek` holds back at most, and for how long, where nothing else is said.
+PEEK_BYTES: Final = 64 * 1024
+PEEK_SECONDS: Final = 30.0
+
+# One line end, not two: openai-python (3.52, and its issue 2722) takes a comment with a
+# blank line behind it for an event without data once an ``id`` was seen, and crashes.
+HEARTBEAT: Final = b": hb\n"
 
 
 def normalize_stream(
     source: object,
     *,
     collect: bool = True,
+    timeouts: Timeouts | None = None,
+    min_throughput: float | None = None,
+    error_factory: ErrorFactory | None = None,
     _engine_module: Engine | None = None,
     **options: Unpack[OptionsDict],
 ) -> NormalizedStream:
@@ -44,7 +52,7 @@ def normalize_stream(
               ``str``: pieces of the body, cut anywhere. Lines without their ends, as httpx's
               ``aiter_lines()`` gives them, work as well if the blank ones are among them;
             - an ``httpx.Response``, ``httpx2.Response`` or ``aiohttp.ClientResponse`` whose
-              body was not read yet;
+              body was not read yet. One with a status of 400 or above is a fault;
             - an async iterator of dicts or of pydantic objects (an OpenAI SDK's stream):
               objects come out as dicts;
             - LiteLLM's ``CustomStreamWrapper``: the objects that it yields come out, with
@@ -53,28 +61,44 @@ def normalize_stream(
               chunks that hold only reasoning under another name before they come here;
               there, only what it reads from can be normalised;
             - an awaitable of any of these: it is awaited when the first item is asked for,
-              and what it raises passes as it is, since there was no stream yet.
+              and a refusal that it raises (of an HTTP client, an SDK or LiteLLM) is a fault
+              with it as the ``__cause__``. Any other exception passes as it is;
+            - None, which some clients return where a stream was due: the first read raises
+              a fault of kind ``none_stream``.
 
-        collect: Keep what `NormalizedStream.message` is made of: the text of the stream
-            once more. `NormalizedStream.usage` is there without it.
+        collect: Keep what `NormalizedStream.message` and ``partial`` of a fault are made of:
+            the text of the stream once more. `NormalizedStream.usage` is there without it.
+        timeouts: Time limits; see `Timeouts`. None for none.
+        min_throughput: Bytes of the body per second that must come on average, over 30
+            seconds of waiting at a time, from the first chunk on; None for no limit. Passing
+            it is a fault of kind ``idle_timeout``.
+        error_factory: Makes the exception that is raised for a fault, which becomes its
+            ``__cause__`` if it has none. Called each time that one is raised.
         options: See `streamnorm.options.Options`. For dicts and objects the limits and
             ``on_malformed`` mean nothing.
 
     Raises:
-        StreamFault: Of kind ``none_stream``: *source* is None.
         TypeError: *source* has none of these shapes, or an option is unknown or of a wrong
             type.
         ValueError: An option has a value that is not allowed.
     """
-    return NormalizedStream(source, collect=collect, _engine_module=_engine_module, **options)
+    return NormalizedStream(
+        source,
+        collect=collect,
+        timeouts=timeouts,
+        min_throughput=min_throughput,
+        error_factory=error_factory,
+        _engine_module=_engine_module,
+        **options,
+    )
 
 
-class NormalizedStream:
+class NormalizedStream(StreamBase):
     """A stream in normal form: an async iterator of chunks, made by `normalize_stream`.
 
-    The source is closed as soon as the stream is over, fails, or a read of it is
-    cancelled. Who may leave before that uses it as an async context manager, or calls
-    `aclose`. After the end, for whatever reason, iteration only stops.
+    The source is closed as soon as the stream is over, fails, runs into a time limit, or a
+    read of it is cancelled. Who may leave before that uses it as an async context manager,
+    or calls `aclose`. After the end, for whatever reason, iteration only stops.
 
     A cancelled read (a timeout around it, say) ends the stream, and the cancellation
     passes as it is. If neither ``[DONE]`` nor a finish_reason had been seen by then, `fault`
@@ -84,7 +108,8 @@ class NormalizedStream:
         StreamFault: The stream did not end well; everything received before was delivered.
             After a cancelled read it is of kind ``truncated``, with blame ``client``.
             An exception that the source raised while it was read is the ``__cause__`` of
-            one of kind ``transport``; a StreamFault that it raised passes as it is.
+            one of kind ``transport``, ``http_error`` or ``error_event``; a StreamFault that
+            it raised passes as it is. With ``error_factory``, what that makes of it.
         TypeError: The source gave an item that is neither bytes, text nor a chunk object,
             or both sorts.
         RuntimeError: Another task is reading the stream, or its bytes are (see `sse`).
@@ -95,113 +120,99 @@ class NormalizedStream:
         source: object,
         *,
         collect: bool = True,
+        timeouts: Timeouts | None = None,
+        min_throughput: float | None = None,
+        error_factory: ErrorFactory | None = None,
         _engine_module: Engine | None = None,
         **options: Unpack[OptionsDict],
     ) -> None:
-        if not isinstance(collect, bool):
-            raise TypeError(f"collect must be a bool, not {type(collect).__name__}")
         self._source = Source(source)
-        self._options = make_options(options)
-        self._module = _engine_module or _engine.engine
-        self._collector = Collector(self._module, keep_message=collect)
-        self._engine: NormalizerEngine | None = None
-        self._engine_name = self._module.NAME
-        self._is_bytes = True
-        self._output = ""
-        # Chunks that were received and not yet delivered, the next one last.
-        self._ready: list[dict[str, Any]] = []
-        # What a cancelled read had received; the next one returns it.
-        self._held: Any = None
-        self._line_ends: LineEnds | None = LineEnds()
-        self._fault: StreamFault | None = None
-        self._is_due = False  # the fault is still to be raised
-        self._is_over = False
-        self._is_reading = False
-        self._read: _Read | None = None
+        self._flow = Flow(
+            engine=_engine_module,
+            options=options,
+            collect=collect,
+            limits=make_limits(timeouts, min_throughput),
+            error_factory=error_factory,
+        )
+        self._reader = Reader(self._source, self._flow)
+        self._ready = self._reader.ready
 
-    @property
-    def fault(self) -> StreamFault | None:
-        """The fault that ended the stream, as soon as it is known; None while it is well."""
-        return self._fault
+    async def peek(
+        self,
+        *,
+        reasoning: bool = False,
+        max_bytes: int = PEEK_BYTES,
+        timeout: float | None = PEEK_SECONDS,
+    ) -> Peeked:
+        """Read up to the first visible event, and keep what was read.
 
-    @property
-    def report(self) -> Report:
-        """What was found and done so far.
+        A gateway can so choose its HTTP status, or another upstream, before it has sent a
+        byte. Afterwards everything comes out in order and byte for byte, in either output.
+        Without a call of this nothing is ever held. A malformed event before the first
+        visible one is a fault, unless `sse` was called before: bytes of such pass.
 
-        Its ``engine`` is ``python`` for a source of dicts or objects: there is nothing to
-        parse, and the reference rules decide.
-        """
-        if self._engine is None:
-            return Report(engine=self._engine_name)
-        return make_report(self._engine_name, self._engine.counts(), self._options.targets)
+        Args:
+            reasoning: Reasoning text counts as visible, too. (Answer text and tool calls
+                always do.)
+            max_bytes: Read no further once so many bytes of the body have come; an object
+                of a source of objects counts for 256.
+            timeout: Seconds to wait at most; None for ever. The read goes on behind it, in
+                a task that iteration takes over; `aclose` ends it.
 
-    @property
-    def usage(self) -> Usage:
-        """What the upstream said so far about tokens and cost; see `streamnorm.usage.Usage`.
-
-        Also after a fault and after `aclose`. It covers all that was received, of which one
-        read's worth of chunks may not be delivered yet.
-        """
-        return self._collector.usage()
-
-    @property
-    def message(self) -> dict[str, Any] | None:
-        """The merged message so far, as a body that was not streamed would have it.
-
-        That of choice 0, or of the choice with the lowest index; None while nothing came.
-        See `streamnorm.message.MessageAccumulator` for its members, and `usage` for what it
-        covers. Each access builds a new dict, in time linear in its length.
+        Returns:
+            ``visible``; ``ended``: the stream ended well without anything visible;
+            ``max_bytes`` or ``timeout``: nothing visible so far, and nothing wrong.
 
         Raises:
-            RuntimeError: The stream was made with ``collect=False``.
+            StreamFault: The stream failed before anything visible came; also if it had
+                failed already. Iteration would still deliver what had come, and then raise
+                it again. With ``error_factory``, what that makes of it.
+            TypeError: An argument of a wrong type.
+            ValueError: A limit that is not above zero.
+            RuntimeError: Another task is reading the stream, or it was closed.
         """
-        return next(iter(self.choice_messages.values()), None)
+        self._check_peek(reasoning, max_bytes)
+        check_positive("timeout", timeout)
+        return await self._reader.peek(reasoning=reasoning, max_bytes=max_bytes, timeout=timeout)
 
-    @property
-    def choice_messages(self) -> dict[int, dict[str, Any]]:
-        """`message` for every choice, by its index.
-
-        (``messages`` is an attribute of LiteLLM's wrapper: those of the request.)
-
-        Raises:
-            RuntimeError: As `message`.
-        """
-        return self._collector.messages().messages
-
-    def sse(self) -> SSEFrames:
+    def sse(self, *, heartbeat: float | None = None, done: Done = "as_sent") -> SSEFrames:
         """Iterate over the bytes of a normalised event stream instead of chunks.
 
         Bytes of a source of bytes are edited in place; chunk objects are serialised, one
         event each, with a final ``data: [DONE]`` where the stream ended well.
 
+        Args:
+            heartbeat: Seconds of silence after which a comment line, ``: hb`` with a single
+                line end, keeps the way to the client open; again after each further such
+                time. It never stands inside of an event, and the upstream is read as if
+                there were none. Needs asyncio. None for none.
+            done: ``always``: a stream that ended well ends with a whole last event and
+                ``data: [DONE]``, whatever the upstream sent; one that failed does not.
+
         Raises:
             RuntimeError: Called before, or after iteration over chunks has begun.
+            TypeError: *heartbeat* is no number.
+            ValueError: *heartbeat* is not above zero, or *done* none of the two.
         """
-        if self._output:
-            raise RuntimeError(
-                "sse() was already called: the bytes of a stream can be iterated once"
-                if self._output == "sse"
-                else "sse() must be called before the stream is iterated as chunks"
-            )
-        self._output = "sse"
-        return SSEFrames(self)
+        check_positive("heartbeat", heartbeat)
+        self._check_sse(done)
+        self._replace_ready(self._flow.choose("sse", tuple(self._ready), done))
+        return SSEFrames(self, heartbeat)
 
     def __aiter__(self) -> NormalizedStream:
         return self
 
     async def __anext__(self) -> dict[str, Any]:
-        if self._ready:
-            return self._ready.pop()
-        if self._output != "dict":
-            if self._output:
-                raise RuntimeError("the stream is iterated as bytes, by sse(); not as chunks too")
-            self._output = "dict"
-        out: list[dict[str, Any]] | None = await self._next()
-        if not out:
-            raise StopAsyncIteration
-        out.reverse()
-        self._ready = out
-        return out.pop()
+        ready = self._ready
+        if self._flow.output != "dict":
+            self._check_chunks()
+            self._flow.choose("dict", ready)
+        if not ready:
+            await self._reader.advance()
+            if not ready:
+                raise StopAsyncIteration
+        chunk: dict[str, Any] = ready.popleft()
+        return chunk
 
     async def aclose(self) -> None:
         """Close the source, whatever its closing method is called.
@@ -216,11 +227,7 @@ class NormalizedStream:
             Exception: What closing raised. After the end of the stream, whose source is
                 closed without being asked, such errors are swallowed.
         """
-        self._is_over = True
-        self._is_due = False
-        self._ready = []
-        self._held = None
-        await self._source.close()
+        await self._reader.close()
 
     async def __aenter__(self) -> NormalizedStream:
         return self
@@ -237,6 +244,12 @@ class NormalizedStream:
             if error is None:
                 raise
 
+    def __del__(self) -> None:
+        # (A stream whose making failed has no reader.)
+        reader = self.__dict__.get("_reader")
+        if reader is not None:
+            reader.forsake()
+
     if not TYPE_CHECKING:  # a checker must still find misspelt names
 
         def __getattr__(self, name: str) -> Any:
@@ -247,162 +260,8 @@ class NormalizedStream:
                     return getattr(wrapper, name)
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
-    async def _next(self) -> Any:
-        """Read until there is something to deliver; return it, or None at the end.
-
-        Raises:
-            StreamFault: See the class; once.
-        """
-        if self._is_reading:
-            raise RuntimeError("the stream is already being read by another task")
-        self._is_reading = True
-        out: Any = self._held
-        try:
-            read = self._read
-            if read is None and not self._is_over:
-                read = await self._open()
-            while not self._is_over and not out:
-                assert read is not None
-                try:
-                    item = await read()
-                except StopAsyncIteration:
-                    out = self._finish(None)
-                except Exception as error:  # noqa: BLE001 - becomes a fault
-                    out = self._finish(error)
-                except GeneratorExit:
-                    raise
-                except BaseException as error:
-                    self._held = self._finish(error)
-                    raise
-                else:
-                    out = self._take(item)
-            if self._is_over:
-                self._held = out  # closing may be cancelled, too
-                await self._release()
-                out, self._held = self._held, None
-        except GeneratorExit:
-            # The loop is gone, or the awaiting coroutine was dropped: nothing can be
-            # awaited, and the source is left to its own finalizer.
-            self._is_over, self._is_due, self._held = True, False, None
-            raise
-        except BaseException as error:
-            if not self._is_over and not isinstance(error, Exception):
-                # While the source was awaited, or (by a signal) amid an item, which is lost.
-                self._lose()
-            self._is_over = True
-            await self._release()
-            raise
-        finally:
-            self._is_reading = False
-        if not out and self._is_due:
-            self._is_due = False
-            assert self._fault is not None
-            raise self._fault
-        return out
-
-    async def _open(self) -> _Read:
-        try:
-            self._read = await self._source.open()
-        except StreamFault as fault:
-            self._fault = self._fault or fault
-            raise
-        return self._read
-
-    def _take(self, item: object) -> Any:
-        """Hand one item of the source to the engine; return what it completed."""
-        if self._is_over:
-            return None  # closed by another task in the meantime
-        engine: Any = self._engine or self._start(item)
-        if self._is_bytes:
-            data = item if type(item) is bytes else to_bytes(item)
-            if self._line_ends is not None:
-                data = self._line_ends.complete(data)
-                if self._line_ends.are_there:
-                    self._line_ends = None
-            out = engine.feed(data)
-        else:
-            out = engine.feed(item)
-        if out:
-            self._collect(out)
-        if engine.fault is not None:
-            self._fail(engine.fault)
-        elif engine.done:
-            out += self._finish(None)
-        return out
-
-    def _collect(self, out: Any) -> None:
-        # Before anybody outside can change the chunks.
-        if self._output == "sse":
-            self._collector.add_bytes(out)
-        elif self._is_bytes:
-            self._collector.add_chunks(out)
-        else:
-            self._collector.add_objects(out)
-
-    def _start(self, item: object) -> NormalizerEngine:
-        """Choose the engine by the first item."""
-        if isinstance(item, bytes | bytearray | memoryview | str):
-            self._engine = self._module.normalizer(self._options, self._output)
-        else:
-            self._is_bytes = False
-            keep = self._source.wrapper is not None
-            self._engine = ObjectNormalizer(self._options, self._output, keep=keep)
-            self._engine_name = OBJECTS_NAME
-        return self._engine
-
-    def _finish(self, error: BaseException | None) -> Any:
-        """End the stream, because the source did or because reading it raised *error*.
-
-        Returns:
-            What the engine still held.
-        """
-        if self._is_over:
-            return None  # closed by another task: what a broken read says is moot
-        engine = self._engine or self._start(b"")
-        out = engine.close(isinstance(error, Exception))
-        if out:
-            self._collect(out)
-        self._collector.end()
-        self._is_over = True
-        facts = engine.fault
-        if isinstance(error, StreamFault):
-            self._fault, self._is_due = error, True
-        elif error is None:
-            if facts is not None:
-                self._fail(facts)
-        elif facts is not None and facts[0] == "error_event":
-            # The upstream's own words, in an event that the lost connection cut short.
-            self._fail(facts).__cause__ = error
-        elif isinstance(error, Exception):
-            self._blame(faults.transport(error))
-        elif facts is not None:
-            self._lose()
-        return out
-
-    def _lose(self) -> None:
-        """Note that a cancellation cut the stream: it must not look well ended."""
-        self._blame(faults.cancelled())
-
-    def _fail(self, facts: tuple[Any, ...]) -> StreamFault:
-        fault = faults.from_facts(facts, visible=False, reasoning=False)
-        self._is_over = True
-        return self._blame(fault)
-
-    def _blame(self, fault: StreamFault) -> StreamFault:
-        """Have *fault* raised once all is delivered; say in it what had come out."""
-        if self._engine is not None:
-            counts = self._engine.counts()
-            fault.visible_output = counts["visible"]
-            fault.reasoning_output = counts["reasoning"]
-        self._fault, self._is_due = fault, True
-        return fault
-
-    async def _release(self) -> None:
-        """Close the source after the end; what is broken already may fail to close."""
-        try:
-            await self._source.close()
-        except Exception:  # noqa: BLE001 - all was delivered, or a better error is on its way
-            return
+    def _replace_ready(self, ready: Any) -> None:
+        self._reader.replace(ready)
 
 
 class SSEFrames:
@@ -412,17 +271,52 @@ class SSEFrames:
     iteration over the chunks would raise.
     """
 
-    def __init__(self, stream: NormalizedStream) -> None:
+    def __init__(self, stream: NormalizedStream, heartbeat: float | None) -> None:
         self._stream = stream
+        self._heartbeat = heartbeat
+        # With heartbeats: what went out last of the stream, whether one went out before it
+        # began, and whether it is JSON.
+        self._last = b""
+        self._has_beaten = False
+        self._is_json: bool | None = None
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
 
     async def __anext__(self) -> bytes:
-        out: bytes | None = await self._stream._next()
-        if not out:
-            raise StopAsyncIteration
+        stream = self._stream
+        ready = stream._ready
+        while True:
+            if not ready:
+                if self._heartbeat is not None and not await self._wait(self._heartbeat):
+                    self._has_beaten = True
+                    return HEARTBEAT
+                if not ready:
+                    await stream._reader.advance()
+                if not ready:
+                    raise StopAsyncIteration
+            out: bytes = ready.popleft()
+            if self._heartbeat is not None:
+                out = self._noted(out)
+            if out:
+                return out
+
+    def _noted(self, out: bytes) -> bytes:
+        if not self._last and self._has_beaten:
+            out = out.removeprefix(BOM)  # behind a heartbeat it would be a part of a name
+        if self._is_json is None:
+            self._is_json = begins_json(out)
+        self._last = out or self._last
         return out
+
+    async def _wait(self, seconds: float) -> bool:
+        """Wait for the next bytes, or the end; False where a heartbeat is due."""
+        while not await self._stream._reader.wait(seconds):
+            # Only behind a whole line, which is a whole event or a comment; a CR may be
+            # half of a line end. JSON knows no comments.
+            if not self._last or (self._last.endswith(b"\n") and not self._is_json):
+                return False
+        return True
 
     async def aclose(self) -> None:
         """Close the stream; see `NormalizedStream.aclose`."""

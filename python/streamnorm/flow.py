@@ -1,0 +1,440 @@
+"""One stream without I/O: what its source gives goes in, what is delivered comes out.
+
+The asynchronous and the synchronous stream read and close; everything else about a stream
+is here, once: its engine, what it collects, how it ended, and what that is called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any, Final, Literal
+
+from . import _engine, faults
+from ._engine import Engine, NormalizerEngine
+from .collect import Collector
+from .faults import StreamFault
+from .metrics import Metrics, Recorder
+from .normalizers import make_report
+from .objects import NAME as OBJECTS_NAME
+from .objects import ObjectNormalizer
+from .options import OptionsDict, make_options
+from .report import Report
+from .sources import LineEnds, to_bytes
+from .timeouts import Limits
+from .whole_events import WholeEvents
+
+ErrorFactory = Callable[[StreamFault], BaseException]
+Output = Literal["", "dict", "sse"]
+Done = Literal["as_sent", "always"]
+
+# What an object counts for where bytes are limited: a chunk of OpenAI's with a few
+# letters of text has about so many.
+OBJECT_BYTES: Final = 256
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a stream ended, or where it is.
+
+    Attributes:
+        complete: It ended well: without a fault, with ``[DONE]``, a finish_reason or another
+            mark of a good end. False as long as it runs, and where it was left.
+        finish_reasons: The last finish_reason by choice index, as it was sent.
+        done: The terminal marker (``[DONE]``) was seen.
+        events: Events with data that were received.
+        bytes: Bytes of the body that were received, after content decoding; 0 for a source
+            of objects.
+        fault: What ended it, None where nothing did.
+    """
+
+    complete: bool
+    finish_reasons: dict[int, str] = field(default_factory=dict)
+    done: bool = False
+    events: int = 0
+    bytes: int = 0
+    fault: StreamFault | None = None
+
+
+class Flow:
+    """The state of one stream.
+
+    Attributes:
+        output: ``dict``, ``sse``, or empty as long as nobody has asked for either.
+        fault: The fault that ended the stream, as soon as it is known.
+        is_due: The fault is still to be raised.
+        is_over: Nothing more is read.
+        keep_objects: Objects come out as they are, changed in place.
+        headers: Of the response, where the source is one.
+        limits: The time limits, None where there are none.
+    """
+
+    def __init__(
+        self,
+        *,
+        engine: Engine | None,
+        options: OptionsDict,
+        collect: bool,
+        limits: Limits | None,
+        error_factory: ErrorFactory | None,
+    ) -> None:
+        if not isinstance(collect, bool):
+            raise TypeError(f"collect must be a bool, not {type(collect).__name__}")
+        if error_factory is not None and not callable(error_factory):
+            raise TypeError(
+                f"error_factory must be callable or None, not {type(error_factory).__name__}"
+            )
+        self._options = make_options(options)
+        self._module = engine or _engine.engine
+        self._keeps_message = collect
+        self._collector = Collector(self._module, keep_message=collect)
+        self._error_factory = error_factory
+        self._engine: NormalizerEngine | None = None
+        self._engine_name = self._module.NAME
+        self._is_bytes = True
+        self._line_ends: LineEnds | None = LineEnds()
+        self._recorder: Recorder | None = None
+        self._is_seen = False  # of the text that metrics tell apart, nothing new can come
+        self._events = 0
+        self._bytes = 0
+        # What was fed before the output was known: it has to be fed again if that turns
+        # out to be bytes.
+        self._kept: list[bytes] | None = []
+        self._has_ended = False  # otherwise it was left
+        self._has_failed = False
+        # What a fault says of the output once it is delivered, while it says "nothing".
+        self._unsaid: tuple[bool, bool] | None = None
+        self._whole: WholeEvents | None = None
+        self._is_cut = False  # the input ended with half an event
+        self.output: Output = ""
+        self.fault: StreamFault | None = None
+        self.is_due: bool = False
+        self.is_over: bool = False
+        self.keep_objects: bool = False
+        self.headers: Mapping[str, str] | None = None
+        self.limits = limits
+
+    # What is known. -----------------------------------------------------------------
+
+    def report(self) -> Report:
+        """See `stream_base.StreamBase.report`."""
+        if self._engine is None:
+            return Report(engine=self._engine_name)
+        return make_report(self._engine_name, self._engine.counts(), self._options.targets)
+
+    def collected(self) -> Collector:
+        """The usage and the messages so far."""
+        return self._collector
+
+    def outcome(self) -> Outcome:
+        """See `stream_base.StreamBase.outcome`."""
+        if self._engine is None:
+            return Outcome(False, fault=self.fault)
+        counts = self._engine.counts()
+        return Outcome(
+            complete=self._has_ended and self.fault is None,
+            finish_reasons=dict(counts["finishes"]),
+            done=self._engine.done,
+            events=counts["events"],
+            bytes=self._bytes if self._is_bytes else 0,
+            fault=self.fault,
+        )
+
+    def metrics(self) -> Metrics:
+        """See `stream_base.StreamBase.metrics`."""
+        recorder = self._recorder or Recorder(perf_counter())
+        return recorder.metrics(self._collector.usage().completion)
+
+    @property
+    def size(self) -> int:
+        """Bytes that were received; `OBJECT_BYTES` for each object."""
+        return self._bytes
+
+    def is_visible(self, *, reasoning: bool) -> bool:
+        """Whether answer text or a tool call came, or with *reasoning* reasoning text."""
+        engine = self._engine
+        return engine is not None and (engine.visible or (reasoning and engine.reasoning))
+
+    # The source. --------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """The first read begins."""
+        if self._recorder is None:
+            self._recorder = Recorder(perf_counter())
+
+    def take(self, item: object) -> Any:
+        """Hand one item of the source to the engine; return what it completed.
+
+        Raises:
+            TypeError: *item* is neither bytes, text nor a chunk object, or of another sort
+                than those before it.
+        """
+        if self.is_over:
+            return None  # closed by another task in the meantime
+        engine: Any = self._engine or self._start(item)
+        if self._is_bytes:
+            data = item if type(item) is bytes else to_bytes(item)
+            if self._line_ends is not None:
+                data = self._line_ends.complete(data)
+                if self._line_ends.are_there:
+                    self._line_ends = None
+            if self._kept is not None:
+                self._kept.append(data)
+            out = engine.feed(data)
+            self._note(len(data), engine)
+        else:
+            out = engine.feed(item)
+            self._note(OBJECT_BYTES, engine)
+        self._collect(out)
+        facts = engine.fault
+        # Bytes of a malformed event pass as they are: that it is a fault is not said until
+        # somebody asks for chunks.
+        if facts and (self.output or facts[0] != "corrupt" or not engine.visible):
+            self._fail(facts)
+        if out and self._whole is not None and self._is_bytes:
+            out = self._whole.take(out)
+        if engine.done:
+            rest = self.finish(None)
+            out = out + rest if rest else out
+        return out
+
+    def finish(self, error: BaseException | None) -> Any:
+        """End the stream, because the source did or because reading it raised *error*.
+
+        Returns:
+            What the engine still held.
+        """
+        if self.is_over:
+            return None  # closed by another task: what a broken read says is moot
+        out = self._close(has_failed=isinstance(error, Exception))
+        facts = self._engine.fault if self._engine is not None else None
+        if isinstance(error, StreamFault):
+            self.fault, self.is_due = error, True
+        elif error is None:
+            if facts is not None:
+                self._fail(facts)
+        elif facts is not None and facts[0] == "error_event":
+            # The upstream's own words, in an event that the lost connection cut short.
+            self._fail(facts).__cause__ = error
+        elif isinstance(error, Exception):
+            self._blame(faults.from_exception(error))
+        elif facts is not None:
+            self.lose()
+        return self._ended(out, is_well=error is None and self.fault is None)
+
+    def break_off(self, fault: StreamFault) -> Any:
+        """End the stream with *fault*, which is ours; return what the engine still held."""
+        if self.is_over:
+            return None
+        out = self._close(has_failed=True)
+        self._blame(fault)
+        return self._ended(out, is_well=False)
+
+    def lose(self) -> None:
+        """Note that a cancellation cut the stream: it must not look well ended."""
+        self._blame(faults.cancelled())
+
+    def refuse(self, fault: StreamFault) -> None:
+        """Note that there is no stream at all."""
+        if self.is_over:
+            return  # closed by another task in the meantime
+        self.fault, self.is_due, self.is_over = fault, True, True
+        self._stop_clock()
+
+    def leave(self) -> None:
+        """Note that the stream was closed before its end: nothing is raised any more."""
+        self.is_over = True
+        self.is_due = False
+        self._kept = None
+        self._stop_clock()
+
+    # What is delivered. -------------------------------------------------------------
+
+    def choose(
+        self, output: Literal["dict", "sse"], ready: Sequence[Any], done: Done = "as_sent"
+    ) -> Sequence[Any]:
+        """Settle the output.
+
+        Args:
+            output: What is wanted.
+            ready: The chunks that were made before anybody had said what they want.
+            done: For bytes: ``always`` for what `whole_events.WholeEvents` gives.
+
+        Returns:
+            What is ready in that output, in its place.
+        """
+        self.output = output
+        self._whole = WholeEvents() if done == "always" else None
+        kept, self._kept = self._kept, None
+        engine = self._engine
+        if engine is None or output == "dict" or kept is None:
+            if engine is not None and engine.fault is not None and not self.is_over:
+                self._fail(engine.fault)
+            return ready
+        if isinstance(engine, ObjectNormalizer):
+            serialised = engine.switch_to_sse(ready)
+            return [serialised] if serialised else []
+        again: Any = self._module.normalizer(self._options, output)
+        self._engine = again
+        self._collector = Collector(self._module, keep_message=self._keeps_message)
+        pieces = []
+        for data in kept:
+            piece = self._collect(again.feed(data))
+            pieces.append(self._whole.take(piece) if piece and self._whole is not None else piece)
+        if self.is_over:
+            rest = self._close_engine(again, self._has_failed)
+            self._collector.end()
+            pieces.append(self._ended(rest, is_well=self.fault is None))
+        return [piece for piece in pieces if piece]
+
+    def raise_due(self) -> None:
+        """Raise the fault, once: everything that was received before is delivered.
+
+        Raises:
+            BaseException: See `exception`.
+        """
+        if not self.is_due:
+            return
+        self.is_due = False
+        assert self.fault is not None
+        if self._unsaid is not None:
+            self.fault.visible_output, self.fault.reasoning_output = self._unsaid
+            self._unsaid = None
+        raise self.exception()
+
+    def check_peeked(self, *, is_untouched: bool) -> None:
+        """Check a stream that is over before anything visible came.
+
+        Args:
+            is_untouched: Nothing was delivered yet: the fault then says so, and stays due.
+
+        Raises:
+            BaseException: It failed; see `exception`.
+            RuntimeError: It was closed before its end, or never opened.
+        """
+        if self.fault is None:
+            if self._has_ended:
+                return
+            raise RuntimeError("the stream was closed before its end")
+        if is_untouched and self.is_due and self._unsaid is None:
+            self._unsaid = self.fault.visible_output, self.fault.reasoning_output
+            self.fault.visible_output = self.fault.reasoning_output = False
+        raise self.exception()
+
+    def exception(self) -> BaseException:
+        """What is raised for the fault.
+
+        Raises:
+            TypeError: ``error_factory`` gave no exception.
+        """
+        fault = self.fault
+        assert fault is not None
+        if self._error_factory is None:
+            return fault
+        made = self._error_factory(fault)
+        if not isinstance(made, BaseException):
+            raise TypeError(
+                f"error_factory must return an exception, not {type(made).__name__}"
+            ) from fault
+        if made is not fault and made.__cause__ is None:
+            made.__cause__ = fault
+        return made
+
+    # Inside. ------------------------------------------------------------------------
+
+    def _start(self, item: object) -> NormalizerEngine:
+        """Choose the engine by the first item."""
+        # As long as nobody has asked for bytes, chunks are made.
+        output = self.output or "dict"
+        if isinstance(item, bytes | bytearray | memoryview | str):
+            self._engine = self._module.normalizer(self._options, output)
+        else:
+            self._is_bytes = False
+            self._engine = ObjectNormalizer(self._options, output, keep=self.keep_objects)
+            self._engine_name = OBJECTS_NAME
+        return self._engine
+
+    def _note(self, size: int, engine: NormalizerEngine) -> None:
+        """Note what a read brought, for limits and metrics."""
+        recorder = self._recorder
+        if recorder is None:
+            recorder = self._recorder = Recorder(perf_counter())
+        if not size:
+            return
+        now = perf_counter()
+        self._bytes += size
+        recorder.read(now, size if self._is_bytes else 0)
+        events = engine.events
+        new, self._events = events - self._events, events
+        if new:
+            recorder.chunks(now, new)
+            if not self._is_seen:
+                self._note_text(now, engine, recorder)
+        if self.limits is not None:
+            self.limits.count(size, new)
+
+    def _note_text(self, now: float, engine: NormalizerEngine, recorder: Recorder) -> None:
+        if engine.reasoning:
+            recorder.reasoning(now)
+        if engine.visible:
+            recorder.visible(now)
+            self._is_seen = True
+
+    def _collect(self, out: Any) -> Any:
+        # Before anybody outside can change the chunks.
+        if out:
+            if self.output == "sse":
+                self._collector.add_bytes(out)
+            elif self._is_bytes:
+                self._collector.add_chunks(out)
+            else:
+                self._collector.add_objects(out)
+        return out
+
+    def _close(self, *, has_failed: bool) -> Any:
+        engine = self._engine or self._start(b"")
+        out = self._close_engine(engine, has_failed)
+        self._has_failed = has_failed
+        self._collector.end()
+        self.is_over = self._has_ended = True
+        self._stop_clock()
+        return out
+
+    def _close_engine(self, engine: NormalizerEngine, has_failed: bool) -> Any:
+        if self._whole is None or not self._is_bytes:
+            return self._collect(engine.close(has_failed))
+        malformed = engine.counts()["malformed"]
+        out = self._collect(engine.close(has_failed))
+        # Byte output passes what it cannot read: this is how half an event shows.
+        self._is_cut = engine.counts()["malformed"] > malformed
+        return out
+
+    def _stop_clock(self) -> None:
+        if self._recorder is not None:
+            self._recorder.end(perf_counter())
+
+    def _ended(self, out: Any, *, is_well: bool) -> Any:
+        """*out*, which the end of the input has put out, with what was asked of the end."""
+        engine = self._engine
+        if self._whole is None or not self._is_bytes or engine is None:
+            return out
+        is_done = engine.done
+        return self._whole.end(out or b"", is_cut=self._is_cut, is_well=is_well, is_done=is_done)
+
+    def _fail(self, facts: tuple[Any, ...]) -> StreamFault:
+        fault = faults.from_facts(facts, visible=False, reasoning=False, headers=self.headers)
+        self.is_over = self._has_ended = True
+        self._stop_clock()
+        return self._blame(fault)
+
+    def _blame(self, fault: StreamFault) -> StreamFault:
+        """Have *fault* raised once all is delivered; say in it what had come out."""
+        if self._engine is not None:
+            fault.visible_output = fault.visible_output or self._engine.visible
+            fault.reasoning_output = fault.reasoning_output or self._engine.reasoning
+        if self._keeps_message:
+            merged = self._collector.messages().messages
+            fault.partial = next(iter(merged.values()), fault.partial)
+        self.fault, self.is_due = fault, True
+        return fault
