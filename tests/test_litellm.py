@@ -297,7 +297,7 @@ def test_a_lost_connection(litellm: Any, engine: Engine) -> None:
     run(main())
 
 
-def test_an_error_of_the_call_passes_as_it_is(litellm: Any, engine: Engine) -> None:
+def test_an_error_of_the_call_is_a_fault(litellm: Any, engine: Engine) -> None:
     async def main() -> None:
         async with Upstream() as up:
             up.add("x", [b'{"error":{"message":"no"}}'], 400, {"content-type": "application/json"})
@@ -306,9 +306,12 @@ def test_an_error_of_the_call_passes_as_it_is(litellm: Any, engine: Engine) -> N
                 messages=[{"role": "user", "content": "?"}], max_retries=0,
             )  # fmt: skip
             items = normalize_stream(request, _engine_module=engine)
-            with pytest.raises(litellm.BadRequestError):
+            with pytest.raises(StreamFault) as raised:
                 await anext(items)
-            assert items.fault is None
+            fault = raised.value
+            assert items.fault is fault
+            assert (fault.kind, fault.status_code, fault.blame) == ("http_error", 400, "request")
+            assert isinstance(fault.__cause__, litellm.BadRequestError)
 
     run(main())
 

@@ -430,9 +430,10 @@ class Flow:
 
     def _blame(self, fault: StreamFault) -> StreamFault:
         """Have *fault* raised once all is delivered; say in it what had come out."""
-        if self._engine is not None:
-            fault.visible_output = fault.visible_output or self._engine.visible
-            fault.reasoning_output = fault.reasoning_output or self._engine.reasoning
+        if self._engine is not None and self._engine.events:
+            # (LiteLLM's exceptions tell as well, but take reasoning between tags for an answer.)
+            fault.visible_output = self._engine.visible
+            fault.reasoning_output = self._engine.reasoning
         if self._keeps_message:
             merged = self._collector.messages().messages
             fault.partial = next(iter(merged.values()), fault.partial)
