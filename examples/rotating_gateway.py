@@ -127,7 +127,8 @@ class Gateway:
         raise failure or StreamedAPIError(self._all_rest())
 
     def _all_rest(self) -> StreamFault:
-        wait = min(one.rests_until for one in self.credentials) - time.monotonic()
+        now = time.monotonic()
+        wait = min((one.rests_until for one in self.credentials), default=now) - now
         return StreamFault(
             "all keys rest", kind="http_error", category="rate_limit", retry_after=max(wait, 0)
         )

@@ -10,6 +10,7 @@ import pytest
 
 from streamnorm import StreamFault, Timeouts, normalize_stream_sync
 from streamnorm._engine import Engine
+from streamnorm.reader import ERROR_BODY_SECONDS
 
 from .aio import deltas
 from .blocking import Made, Script, collect, collect_sse, scripted
@@ -250,23 +251,32 @@ def test_limits_hold_while_an_error_body_is_read(clock: Clock) -> None:
         headers = {"Retry-After": "9"}  # noqa: RUF012
         reads = 0
 
+        def __init__(self, piece: bytes = b"x", seconds: float = 1) -> None:
+            self.piece, self.seconds = piece, seconds
+
         def iter_bytes(self) -> Iterator[bytes]:
             while True:
-                clock.now += 1
+                clock.now += self.seconds
                 self.reads += 1
-                yield b"x"
+                yield self.piece
 
     response = Response()
-    items = normalize_stream_sync(response, timeouts=Timeouts(total=10))
+    items = normalize_stream_sync(response, timeouts=Timeouts(total=3))
     with pytest.raises(StreamFault) as raised:
         next(items)
     assert (raised.value.kind, raised.value.status_code) == ("http_error", 503)
-    assert response.reads == 10
+    assert response.reads == 3
 
+    # Without a limit its body is not waited for either, since the status is known.
     response = Response()
     with pytest.raises(StreamFault):
         next(normalize_stream_sync(response))
-    assert response.reads == 64 * 1024
+    assert response.reads == ERROR_BODY_SECONDS
+
+    response = Response(b"x" * 40_000, 0)
+    with pytest.raises(StreamFault):
+        next(normalize_stream_sync(response))
+    assert response.reads == 2
 
 
 # Interrupts. ----------------------------------------------------------------------------

@@ -104,6 +104,14 @@ class Alarm:
         self._task.cancel()
 
 
+def is_in_task() -> bool:
+    """Whether there is a task that an `Alarm` can break off; not on other event loops."""
+    try:
+        return asyncio.current_task() is not None
+    except RuntimeError:
+        return False
+
+
 def _cancels(task: asyncio.Task[object]) -> int:
     # Python 3.10 does not count: there a cancellation in the very moment of the alarm
     # cannot be told from it.

@@ -7,6 +7,7 @@ is here, once: its engine, what it collects, how it ended, and what that is call
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, Final, Literal
@@ -28,6 +29,8 @@ from .whole_events import WholeEvents
 ErrorFactory = Callable[[StreamFault], BaseException]
 Output = Literal["", "dict", "sse"]
 Done = Literal["as_sent", "always"]
+
+_ENDS: Final = (StopIteration, StopAsyncIteration)
 
 # What an object counts for where bytes are limited: a chunk of OpenAI's with a few
 # letters of text has about so many.
@@ -102,6 +105,7 @@ class Flow:
         # out to be bytes.
         self._kept: list[bytes] | None = []
         self._has_ended = False  # otherwise it was left
+        self._is_whole = False  # it was the source that ended it
         self._has_failed = False
         # What a fault says of the output once it is delivered, while it says "nothing".
         self._unsaid: tuple[bool, bool] | None = None
@@ -133,7 +137,7 @@ class Flow:
             return Outcome(False, fault=self.fault)
         counts = self._engine.counts()
         return Outcome(
-            complete=self._has_ended and self.fault is None,
+            complete=self._is_whole and self.fault is None,
             finish_reasons=dict(counts["finishes"]),
             done=self._engine.done,
             events=counts["events"],
@@ -192,15 +196,24 @@ class Flow:
         # somebody asks for chunks.
         if facts and (self.output or facts[0] != "corrupt" or not engine.visible):
             self._fail(facts)
-        if out and self._whole is not None and self._is_bytes:
-            out = self._whole.take(out)
-        if engine.done:
-            rest = self.finish(None)
-            out = out + rest if rest else out
-        return out
+        return self._after(out, engine)
 
-    def finish(self, error: BaseException | None) -> Any:
+    def _after(self, out: Any, engine: NormalizerEngine) -> Any:
+        """What is delivered of *out*; the stream ends here if it holds the terminal marker."""
+        whole = self._whole if self._is_bytes else None
+        if not engine.done:
+            return whole.take(out) if out and whole is not None else out
+        rest = self.finish(None)
+        if whole is not None:
+            return whole.close(out, is_well=self.fault is None)
+        return out + rest if rest else out
+
+    def finish(self, error: BaseException | None, handled: BaseException | None = None) -> Any:
         """End the stream, because the source did or because reading it raised *error*.
+
+        Args:
+            error: None where the source ended.
+            handled: What the host was handling while it read; see `faults.from_exception`.
 
         Returns:
             What the engine still held.
@@ -208,17 +221,21 @@ class Flow:
         if self.is_over:
             return None  # closed by another task: what a broken read says is moot
         out = self._close(has_failed=isinstance(error, Exception))
+        self._is_whole = error is None
         facts = self._engine.fault if self._engine is not None else None
-        if isinstance(error, StreamFault):
-            self.fault, self.is_due = error, True
-        elif error is None:
+        if error is None:
             if facts is not None:
                 self._fail(facts)
         elif facts is not None and facts[0] == "error_event":
             # The upstream's own words, in an event that the lost connection cut short.
             self._fail(facts).__cause__ = error
         elif isinstance(error, Exception):
-            self._blame(faults.from_exception(error))
+            fault = faults.from_exception(error, handled)
+            if fault is not error and fault.__cause__ is not error:
+                # That of another stream below this one, which is not ours to change.
+                fault = copy(fault)
+                fault.__cause__ = error
+            self._blame(fault)
         elif facts is not None:
             self.lose()
         return self._ended(out, is_well=error is None and self.fault is None)
@@ -270,7 +287,7 @@ class Flow:
         engine = self._engine
         if engine is None or output == "dict" or kept is None:
             if engine is not None and engine.fault is not None and not self.is_over:
-                self._fail(engine.fault)
+                self._fail(engine.fault)  # of a malformed event: now it is one
             return ready
         if isinstance(engine, ObjectNormalizer):
             serialised = engine.switch_to_sse(ready)
@@ -281,11 +298,16 @@ class Flow:
         pieces = []
         for data in kept:
             piece = self._collect(again.feed(data))
-            pieces.append(self._whole.take(piece) if piece and self._whole is not None else piece)
+            if again.fault is not None and not self.is_over:
+                self._fail(again.fault)
+            pieces.append(self._after(piece, again))
+            if again.done:
+                break
+        if self.is_over and not again.done:
+            rest = self._close_engine(again, self._has_failed or self.fault is not None)
+            pieces.append(self._ended(rest, is_well=self._is_whole and self.fault is None))
         if self.is_over:
-            rest = self._close_engine(again, self._has_failed)
             self._collector.end()
-            pieces.append(self._ended(rest, is_well=self.fault is None))
         return [piece for piece in pieces if piece]
 
     def raise_due(self) -> None:
@@ -333,7 +355,8 @@ class Flow:
         if self._error_factory is None:
             return fault
         made = self._error_factory(fault)
-        if not isinstance(made, BaseException):
+        # (Those two would end the iteration as if it were well.)
+        if not isinstance(made, BaseException) or isinstance(made, _ENDS):
             raise TypeError(
                 f"error_factory must return an exception, not {type(made).__name__}"
             ) from fault

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from functools import partial
@@ -21,8 +22,10 @@ if TYPE_CHECKING:
 
 Peeked = Literal["visible", "ended", "max_bytes", "timeout"]
 
-# The error body of a response: more than any provider sends, and bounded.
+# The error body of a response: more than any provider sends, and bounded. That there is an
+# error is known, so its body is not waited for long.
 ERROR_BODY_BYTES: Final = 64 * 1024
+ERROR_BODY_SECONDS: Final = 5.0
 
 _Read = Callable[[], Awaitable[object]]
 _Work = Callable[..., Coroutine[Any, Any, None]]
@@ -214,6 +217,7 @@ class Reader:
                 if stop_at is not None and flow.size >= stop_at:
                     break
                 assert read is not None
+                failed: Exception | None = None
                 try:
                     item = await (read() if flow.limits is None else self._read_in_time(read))
                 except StopAsyncIteration:
@@ -221,7 +225,7 @@ class Reader:
                 except _Passed as passed:
                     self._put(flow.break_off(passed.fault))
                 except Exception as error:  # noqa: BLE001 - becomes a fault
-                    self._put(flow.finish(error))
+                    failed = error
                 except GeneratorExit:
                     raise
                 except BaseException as error:
@@ -229,6 +233,9 @@ class Reader:
                     raise
                 else:
                     is_made = self._put(flow.take(item))
+                if failed is not None:
+                    # Behind the except clause: here is what the host is handling.
+                    self._put(flow.finish(failed, sys.exc_info()[1]))
             if flow.is_over:
                 await self._release()
         except GeneratorExit:
@@ -275,6 +282,7 @@ class Reader:
     async def _open(self) -> _Read | None:
         flow, source = self._flow, self._source
         flow.begin()
+        handled = sys.exc_info()[1]
         try:
             if flow.limits is None:
                 read = await source.open()
@@ -288,7 +296,7 @@ class Reader:
             return None
         except Exception as error:
             # An upstream's refusal is a fault; a mistake in the host's own code is none.
-            known = faults.recognise(error)
+            known = faults.recognise(error, handled)
             if known is None:
                 raise
             flow.refuse(known)
@@ -297,7 +305,7 @@ class Reader:
         flow.keep_objects = source.wrapper is not None
         self._read = read
         if source.status is not None and source.status >= 400:
-            flow.refuse(await self._refusal(read, source.status))
+            await self._refuse(read, source.status)
         return read
 
     async def _open_in_time(self) -> _Read:
@@ -309,20 +317,33 @@ class Reader:
         read: Any = await self._read_in_time(opened)
         return read  # type: ignore[no-any-return]
 
-    async def _refusal(self, read: _Read, status: int) -> StreamFault:
-        """The fault for a response that is an error, with as much of its body as there is."""
-        body = b""
+    async def _refuse(self, read: _Read, status: int) -> None:
+        """End at a response that is an error, with as much of its body as comes soon."""
+        body, until = b"", monotonic() + ERROR_BODY_SECONDS
         try:
             while len(body) < ERROR_BODY_BYTES:
-                item: Any = await (
-                    read() if self._flow.limits is None else self._read_in_time(read)
-                )
+                item: Any = await self._read_until(read, until)
                 body += item
         except StopAsyncIteration:
             pass
         except Exception:  # noqa: BLE001, S110 - the status says more than a body cut short
             pass
-        return faults.http_error(status, body[:ERROR_BODY_BYTES], self._source.headers)
+        finally:
+            # Also where the wait was cancelled: what is known must not be lost.
+            shown = body[:ERROR_BODY_BYTES]
+            self._flow.refuse(faults.http_error(status, shown, self._source.headers))
+
+    async def _read_until(self, read: _Read, until: float) -> object:
+        from .alarm import Alarm, is_in_task
+
+        if not is_in_task():
+            return await read()
+        limits = self._flow.limits
+        if limits is not None:
+            until = min(until, limits.begin(monotonic()))
+        if self._alarm is None:
+            self._alarm = Alarm()
+        return await self._alarm.guard(read, until)
 
     def _put(self, out: Any) -> bool:
         if not out:

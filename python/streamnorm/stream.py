@@ -108,8 +108,9 @@ class NormalizedStream(StreamBase):
         StreamFault: The stream did not end well; everything received before was delivered.
             After a cancelled read it is of kind ``truncated``, with blame ``client``.
             An exception that the source raised while it was read is the ``__cause__`` of
-            one of kind ``transport``, ``http_error`` or ``error_event``; a StreamFault that
-            it raised passes as it is. With ``error_factory``, what that makes of it.
+            one of kind ``transport``, ``http_error``, ``error_event`` or ``corrupt``; a
+            StreamFault that it raised passes, and says what had come out. With
+            ``error_factory``, what that makes of it.
         TypeError: The source gave an item that is neither bytes, text nor a chunk object,
             or both sorts.
         RuntimeError: Another task is reading the stream, or its bytes are (see `sse`).

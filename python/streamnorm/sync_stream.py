@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from time import monotonic
@@ -13,7 +14,7 @@ from ._engine import Engine
 from .faults import StreamFault
 from .flow import Done, ErrorFactory, Flow
 from .options import OptionsDict
-from .reader import ERROR_BODY_BYTES, Peeked
+from .reader import ERROR_BODY_BYTES, ERROR_BODY_SECONDS, Peeked
 from .stream import PEEK_BYTES, PEEK_SECONDS
 from .stream_base import StreamBase
 from .sync_sources import SyncSource
@@ -213,6 +214,7 @@ class NormalizedStreamSync(StreamBase):
         """
         while not self._ready:
             if self._flow.is_over:
+                self._release()
                 self._flow.raise_due()
                 raise StopIteration
             self._read_once()
@@ -245,12 +247,13 @@ class NormalizedStreamSync(StreamBase):
             if now >= limits.begin(now):
                 self._put(flow.break_off(limits.fault()))
                 return
+        failed: Exception | None = None
         try:
             item = read()
         except StopIteration:
             self._put(flow.finish(None))
         except Exception as error:  # noqa: BLE001 - becomes a fault
-            self._put(flow.finish(error))
+            failed = error
         except BaseException as error:
             self._put(flow.finish(error))
             raise
@@ -260,6 +263,9 @@ class NormalizedStreamSync(StreamBase):
             self._put(flow.take(item))
             if fault is not None:
                 self._put(flow.break_off(fault))
+        if failed is not None:
+            # Behind the except clause: here is what the host is handling.
+            self._put(flow.finish(failed, sys.exc_info()[1]))
 
     def _open(self) -> Callable[[], object]:
         flow, source = self._flow, self._source
@@ -279,7 +285,7 @@ class NormalizedStreamSync(StreamBase):
     def _refusal(self, read: Callable[[], object], status: int) -> StreamFault:
         """The fault for a response that is an error, with as much of its body as there is."""
         body, limits = b"", self._flow.limits
-        is_late = False
+        is_late, until = False, monotonic() + ERROR_BODY_SECONDS
         try:
             while len(body) < ERROR_BODY_BYTES and not is_late:
                 if limits is not None:
@@ -287,6 +293,7 @@ class NormalizedStreamSync(StreamBase):
                 item: Any = read()
                 body += item
                 is_late = limits is not None and limits.end(monotonic())
+                is_late = is_late or monotonic() >= until
         except Exception:  # noqa: BLE001, S110 - its end; and the status says more than a cut body
             pass
         return faults.http_error(status, body[:ERROR_BODY_BYTES], self._source.headers)

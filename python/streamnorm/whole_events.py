@@ -13,6 +13,7 @@ _DONE_EVENT: Final = b"data: [DONE]\n\n"
 _JSON: Final = (b"{", b"[")
 # The longest end of a line and a blank line is CRLF CRLF.
 _END_BYTES: Final = 4
+_DONE_LINE: Final = re.compile(rb"(?:\A|(?<=[\r\n]))data:[ \t]*\[DONE\]")
 _EVENT_ENDS: Final = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r)")
 
 
@@ -46,12 +47,27 @@ class WholeEvents:
             is_well: The stream ended well.
             is_done: ``[DONE]`` was sent.
         """
+        if is_done:
+            return self.close(out, is_well=is_well)
         if is_cut:
             out = self._without_half(out)
         out = self.take(out) if out else out
         if not self._is_json and not self._end.endswith(b"\n\r"):  # (CRLF CR: a CRLF cut in two)
             out += missing_end(self._end, is_lines=False)
-        return out + _DONE_EVENT if is_well and not is_done else out
+        return out + _DONE_EVENT if is_well else out
+
+    def close(self, out: bytes, *, is_well: bool) -> bytes:
+        """Take the piece of output that holds ``[DONE]``; return what is sent on.
+
+        Args:
+            out: What stands behind ``[DONE]`` in it no client reads.
+            is_well: The stream ended well. Otherwise its ``[DONE]`` is not sent on either.
+        """
+        marker = _DONE_LINE.search(out)
+        out = self.take(out if marker is None else out[: marker.start()])
+        if not self._is_json and not self._end.endswith(b"\n\r"):
+            out += missing_end(self._end, is_lines=False)
+        return out + _DONE_EVENT if is_well else out
 
     def _without_half(self, out: bytes) -> bytes:
         if self._is_json or begins_json(out):

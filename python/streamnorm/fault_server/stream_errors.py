@@ -76,7 +76,7 @@ _RATE: Final = {
 }
 _SERVER: Final = {
     "error": {
-        "message": "The server had an error while processing your request. Sorry about that!",
+        "message": "The server had an error while processing your request.",
         "type": "server_error",
         "param": None,
         "code": None,

@@ -182,7 +182,7 @@ def none_stream() -> StreamFault:
     return StreamFault(_NONE_STREAM, kind="none_stream", blame="request")
 
 
-def from_exception(error: BaseException) -> StreamFault:
+def from_exception(error: BaseException, handled: BaseException | None = None) -> StreamFault:
     """The fault for an exception that a source raised while it was opened or read.
 
     Classes are recognised by name and module, and errors by the attributes that they have,
@@ -191,6 +191,7 @@ def from_exception(error: BaseException) -> StreamFault:
 
     Args:
         error: Any exception; a StreamFault, also as a cause, is returned as it is.
+        handled: What was being handled when the source was read: no cause of *error*.
 
     Returns:
         A fault of kind ``http_error`` where there is a HTTP status of an error,
@@ -205,14 +206,14 @@ def from_exception(error: BaseException) -> StreamFault:
         return fault
     from .exceptions import from_exception as classify
 
-    return classify(error, known_only=False) or transport(error)
+    return classify(error, known_only=False, handled=handled) or transport(error)
 
 
-def recognise(error: Exception) -> StreamFault | None:
+def recognise(error: Exception, handled: BaseException | None = None) -> StreamFault | None:
     """As `from_exception`, but None for an exception that says nothing of an upstream."""
     from .exceptions import from_exception as classify
 
-    return classify(error, known_only=True)
+    return classify(error, known_only=True, handled=handled)
 
 
 def transport(error: BaseException) -> StreamFault:

@@ -35,24 +35,38 @@ class _Reading(NamedTuple):
     headers: dict[str, str] | None
 
 
-def from_exception(error: BaseException, *, known_only: bool) -> StreamFault | None:
+def from_exception(
+    error: BaseException, *, known_only: bool, handled: BaseException | None
+) -> StreamFault | None:
     """See `streamnorm.faults.from_exception`; None for one that is not *known_only*."""
-    chain = list(_chain(error))
+    chain = list(_chain(error, handled))
     for each in chain:
         if isinstance(each, StreamFault):
             return each
     # The first of equals: it is the one that was raised.
-    best = max((_read(each) for each in chain), key=lambda reading: reading.weight)
-    if known_only and not best.weight:
+    readings = [_read(each) for each in chain]
+    if known_only and not any(map(_is_of_an_upstream, readings)):
         return None
+    best = max(readings, key=lambda reading: reading.weight)
     fault = _fault(best, error)
     fault.visible_output = any(_has_output(each) for each in chain)
     fault.__cause__ = error
     return fault
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """*error* and what caused it, each once, nearest first."""
+def _is_of_an_upstream(reading: _Reading) -> bool:
+    """Not only words, which may quote anything, nor what could not be decoded by the host."""
+    if reading.row is not None:
+        return reading.row.kind != "corrupt" and reading.row.blame != "client"
+    return reading.status is not None or bool(reading.weight and _body(reading.error))
+
+
+def _chain(error: BaseException, handled: BaseException | None) -> Iterator[BaseException]:
+    """*error* and what caused it, each once, nearest first.
+
+    Python makes what the host is just handling (*handled*) the context of all that is raised
+    meanwhile: in a second attempt that is the failure of the first, which caused nothing here.
+    """
     seen: list[BaseException] = []
     due: list[Any] = [error]
     while due and len(seen) < _LONGEST_CHAIN:
@@ -65,8 +79,9 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         due += [_get(each, "original_exception"), each.__cause__]
         inner = _get(each, "exceptions")
         due += inner[:_LONGEST_CHAIN] if isinstance(inner, list | tuple) else []
-        if not each.__suppress_context__:
-            due.append(each.__context__)
+        context = None if each.__suppress_context__ else each.__context__
+        if context is not handled and not isinstance(context, StreamFault):
+            due.append(context)
 
 
 def _read(error: BaseException) -> _Reading:

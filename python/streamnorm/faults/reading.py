@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
@@ -100,6 +101,8 @@ def parse(body: bytes) -> Any:
 
 def plain(value: Any, depth: int = 0) -> Any:
     """*value* with nothing but what JSON has, for bodies that an SDK has made into objects."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
     if value is None or isinstance(value, str | bool | int | float):
         return value
     if depth > _DEEPEST:
@@ -174,7 +177,8 @@ def _read_object(value: dict[str, Any], within: str, found: _Found, depth: int) 
             code = "" if 0 <= code <= 599 else str(code)
         if isinstance(code, str) and _is_code(code):
             found.codes.append((code.rpartition("#")[2], within))
-    for item in value.get("violations") or ():
+    violations = value.get("violations")
+    for item in violations if isinstance(violations, list) else ():
         if isinstance(item, dict) and isinstance(item.get("quotaId"), str):
             found.codes.append((item["quotaId"], within))
 
