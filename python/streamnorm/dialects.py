@@ -204,48 +204,52 @@ class ErrorBody(NamedTuple):
 
     Attributes:
         marks: All of them must stand in the document.
-        only: The document has no other members; None: it may have any.
+        is_weak: A relay's own events may look like it (a progress message, the result of a
+            tool): it counts only before the first delta of the stream, and not in a document
+            that says what type it is of.
         evidence: Who sends it.
     """
 
     marks: tuple[ErrorMark, ...]
-    only: frozenset[str] | None
+    is_weak: bool
     evidence: str
 
 
-def _error(marks: str, evidence: str, only: str = "") -> ErrorBody:
+def _error(marks: str, evidence: str, *, is_weak: bool = False) -> ErrorBody:
     made = [mark.partition("=") for mark in marks.split()]
     tests = tuple(ErrorMark(tuple(path.split(".")), test) for path, _, test in made)
-    return ErrorBody(tests, frozenset(only.split()) if only else None, evidence)
+    return ErrorBody(tests, is_weak, evidence)
+
+
+def _weak(marks: str, evidence: str) -> ErrorBody:
+    return _error(marks, evidence, is_weak=True)
 
 
 # Codes that say that all is well, in lower case.
 GOOD_CODES: Final[frozenset[str]] = frozenset(("", "0", "200", "ok", "success", "succeeded"))
 
 ERRORS: Final[tuple[ErrorBody, ...]] = (
-    _error("detail=said", "FastAPI, HTTPException and its validation errors; a recording of "
+    _weak("detail=said", "FastAPI, HTTPException and its validation errors; a recording of "
            "ChatGPT's backend; NVIDIA NIM (RFC 9457 problem details)"),
     _error("object=error", "vLLM until mid-2025 and SGLang, ErrorResponse; FastChat"),
     _error("type=error", "Anthropic Messages API, error events; OpenAI Responses API, the event "
            "error, whose code and message stand beside its type"),
     _error("type=response.failed", "OpenAI Responses API, streaming events"),
     _error("type=message-end delta.finish_reason=ERROR", "Cohere API v2, chat stream events"),
-    _error("errors=said", "Cloudflare API, error envelope; IBM watsonx.ai error body"),
-    _error("success=false", "Cloudflare API, error envelope; new-api #2734"),
-    _error("status=error", "the JSend convention: status, message"),
+    _weak("errors=said", "Cloudflare API, error envelope; IBM watsonx.ai error body"),
+    _weak("success=false", "Cloudflare API, error envelope; new-api #2734"),
+    _weak("status=error", "the JSend convention: status, message"),
     _error("status=http", "NVIDIA NIM and other servers of RFC 9457 problem details"),
     _error("statusCode=http", "Azure API Management, policy errors"),
-    _error("message=text code=code", "DashScope API, error codes; SiliconFlow "
+    _weak("message=text code=code", "DashScope API, error codes; SiliconFlow "
            "(ErlichLiu/DeepClaude #111); gateways with status 200 (XpressAI/xaibo #36)"),
-    _error("msg=text code=code", "Z.ai, whose good answers say code 200 (steipete/CodexBar #343)"),
+    _weak("msg=text code=code", "Z.ai, whose good answers say code 200 (steipete/CodexBar #343)"),
     _error("error_code=code", "Databricks REST API (error_code, message); Baidu Qianfan "
            "(error_code, error_msg)"),
     _error("__type=text", "AWS JSON protocol errors (Bedrock)"),
     _error("base_resp.status_code=code", "MiniMax API reference, base_resp; "
            "edenai/edenai-apis #360"),
     _error("Response.Error=said", "Tencent Cloud API 3.0, common error body"),
-    _error("message=text", "AWS API Gateway and Kong, which say nothing else",
-           "message request_id requestId documentation_url"),
 )  # fmt: skip
 
 

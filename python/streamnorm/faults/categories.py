@@ -145,7 +145,8 @@ CODES: Final[tuple[Code, ...]] = (
     Code("invalid_authentication_error incorrect_api_key_error", "authentication", _MOONSHOT),
     Code("InvalidApiKey InvalidAccessKeyId", "authentication", _DASHSCOPE),
     Code("1004 2049", "authentication", _MINIMAX, within="base_resp"),
-    Code("1000 1001 1002 1003 1004", "authentication", _ZHIPU),
+    # (Others count from 1000 as well: Mistral's 1000 is a proxy error.)
+    Code("1000 1001 1002 1003 1004", "authentication", _ZHIPU, vague=True),
     Code("unauthorized", "authentication", "docs.github.com/rest/models: errors"),
     Code("wrong_api_key", "authentication", "inference-docs.cerebras.ai/support/error"),
     Code("auth_error expired_key token_not_found_in_db", "authentication", _LITELLM),
@@ -216,7 +217,7 @@ CODES: Final[tuple[Code, ...]] = (
     Code(
         "InvalidEndpointOrModel.NotFound InvalidEndpoint MissingParameter", "invalid_request", _ARK
     ),
-    Code("1210 1211 1212 1213 1214 1215 1221 1222", "invalid_request", _ZHIPU),
+    Code("1210 1211 1212 1213 1214 1215 1221 1222", "invalid_request", _ZHIPU, vague=True),
     Code("resource_not_found_error", "invalid_request", _MOONSHOT),
     Code("model_decommissioned", "invalid_request", _GROQ),
     Code("unknown_model", "invalid_request", "docs.github.com/rest/models: errors"),
@@ -230,7 +231,7 @@ CODES: Final[tuple[Code, ...]] = (
     Code("engine_overloaded_error", "server_error", _MOONSHOT),
     Code("UNAVAILABLE DEADLINE_EXCEEDED ABORTED", "server_error", _GOOGLE),
     Code("1305 1312", "server_error", f"{_ZHIPU}; NousResearch/hermes-agent#93507"),
-    Code("1120 1200 1230 1234", "server_error", _ZHIPU),
+    Code("1120 1200 1230 1234", "server_error", _ZHIPU, vague=True),
     Code("1000 1001 1013 1024 1033", "server_error", _MINIMAX, within="base_resp"),
     Code("capacity_exceeded", "server_error", f"{_GROQ} (498)"),
     Code(

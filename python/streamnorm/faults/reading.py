@@ -24,7 +24,7 @@ _MESSAGE_KEYS: Final = (
 # What holds an error inside an error, the innermost first to be believed.
 _NESTED_KEYS: Final = (
     *("error", "errors", "Error", "base_resp", "fault", "response", "Response", "delta"),
-    *("detail", "innererror", "details", "metadata", "raw"),
+    *("message", "detail", "innererror", "details", "metadata", "raw"),
 )
 # Objects whose words are about something else than the error (links, limits).
 _WITHOUT_WORDS: Final = frozenset({"details", "metadata"})

@@ -125,7 +125,7 @@ def _from_retry_after(headers: dict[str, str], now: float) -> float | None:
 
 
 def _from_resets(headers: dict[str, str], now: float) -> float | None:
-    """The wait until every limit that is used up is reset."""
+    """The wait until every limit that is used up is reset; until the first, if none is told."""
     unknown: list[float] = []
     spent: list[float] = []
     for name, value in headers.items():
@@ -138,8 +138,9 @@ def _from_resets(headers: dict[str, str], now: float) -> float | None:
                 unknown.append(wait)
             elif _number(left) == 0:
                 spent.append(wait)
-    waits = spent or unknown
-    return max(waits) if waits else None
+    if spent:
+        return max(spent)
+    return min(unknown) if unknown else None
 
 
 def _from_words(message: str) -> float | None:

@@ -52,7 +52,7 @@ WORDINGS: Final[tuple[Wording, ...]] = (
         r"insufficient.(?:balance|credit|fund|quota)|balance is too low|spending limit"
         r"|(?:out of|no|more|any|available|included|exhausted your|purchase) credits"
         r"|exceeded your current quota|usage limit|payment (?:is )?(?:required|past due)"
-        r"|in arrears|overdue|余额不足|欠费",
+        r"|in arrears|\boverdue\b|余额不足|欠费",
         "quota_exceeded",
         "OpenRouter 402; Anthropic 400; continuedev/continue#10373, #12670 (xAI), #11823"
         " (Zhipu), #13195 (Ollama); Hugging Face",
@@ -66,9 +66,9 @@ WORDINGS: Final[tuple[Wording, ...]] = (
     ),
     Wording(
         r"(?:invalid|incorrect|expired|missing|wrong|no) (?:x-)?"
-        r"(?:api.?key|api token|access token|auth|credential)"
+        r"(?:api.?key|api token|access token|auth\b|authentication|authorization|credential)"
         r"|api.?key.{0,20}(?:not valid|invalid|expired|not found|missing|incorrect)"
-        r"|authentication (?:fail|token)|unauthori[sz]ed|unauthenticated|no auth",
+        r"|authentication (?:fail|token)|unauthori[sz]ed|unauthenticated|no auth\b",
         "authentication",
         "Google 400; xAI 400; a recording of the ChatGPT backend; DeepSeek",
     ),
@@ -91,7 +91,7 @@ WORDINGS: Final[tuple[Wording, ...]] = (
         "Mistral, Cerebras, Groq, Zhipu; Google; BerriAI/litellm#8448 (Cloudflare's 1015)",
     ),
     Wording(
-        r"permission|forbidden|not have access|access denied|not authorized"
+        r"\bpermissions?\b|forbidden|not have access|access denied|not authorized"
         r"|location is not supported|(?:country|region).{0,40}not supported",
         "forbidden",
         "Google 400; OpenAI 403; a recorded body",

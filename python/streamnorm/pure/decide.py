@@ -10,6 +10,9 @@ from ..dialects import DONE_MARK
 from . import resync
 from .documents import Documents, FaultFacts, Output, parse
 
+# What a bare error line says where there is no error.
+_NOTHING = (b"", b"null", b"false", b"{}", b'""')
+
 
 def decide(
     documents: Documents, kind: str, values: list[bytes], output: Output, stray: list[bytes]
@@ -50,6 +53,8 @@ def error_of(kind: str, lines: list[bytes]) -> FaultFacts | None:
     data = b"\n".join(lines)
     said = parse(data)
     if kind == "stray" and isinstance(said, dict) and not said.get("error", True):
+        return None
+    if kind == "stray" and data.strip() in _NOTHING:
         return None
     if said is None:
         said = data.decode("utf-8", "replace")

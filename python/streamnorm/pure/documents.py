@@ -321,7 +321,8 @@ class Documents:
         choices = value.get("choices")
         if isinstance(choices, list) and not self.has_deltas:
             self.has_deltas = any(isinstance(c, dict) and "delta" in c for c in choices)
-        if value.get("error") or (not choices and is_error(value)):
+        has_begun = self.has_deltas
+        if value.get("error") or (choices is None and is_error(value, has_begun=has_begun)):
             return ("error_event", value)
         if "choices" not in value:
             self.visible = True
