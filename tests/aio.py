@@ -168,3 +168,10 @@ async def _collect(stream: NormalizedStream, items: Any) -> tuple[list[Any], Str
 def deltas(chunks: list[Any]) -> list[Any]:
     """The delta of the first choice of each chunk."""
     return [one["choices"][0]["delta"] for one in chunks]
+
+
+def iterated(stream: NormalizedStream, output: str) -> Any:
+    """What iterates *stream*: ``dict``, ``sse``, or ``heartbeat`` (bytes, a task for each read)."""
+    if output == "dict":
+        return stream
+    return stream.sse(heartbeat=LONG if output == "heartbeat" else None)

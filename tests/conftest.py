@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -51,6 +52,19 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip("the folder ../shared is not here")
     return folder
+
+
+@pytest.fixture(scope="session")
+def litellm() -> Any:
+    """LiteLLM, for the tests of its streams."""
+    # Else its import asks the network for a price list.
+    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+    module: Any = pytest.importorskip("litellm", reason="litellm is not installed")
+    module.suppress_debug_info = True
+    # It is so large that every later collection of garbage would take a quarter of a second.
+    gc.collect()
+    gc.freeze()
+    return module
 
 
 def load_engine(name: str) -> Engine:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -78,3 +79,34 @@ def test_numbers_of_one_provider_mean_nothing_in_the_shape_of_another() -> None:
     assert faults.error_event(zhipu("1002")).category == "authentication"
     assert faults.error_event(minimax(1002, "")).category == "rate_limit"
     assert faults.error_event(minimax(1113, "")).category == "unknown"
+
+
+# What other errors quote, or number alike. -------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "category"),
+    [
+        (400, {"error": {"message": "Invalid author 'x' in messages[0]"}}, "invalid_request"),
+        (400, {"error": {"message": "No such tool: list_overdue_invoices"}}, "invalid_request"),
+        (500, {"error": {"code": 1001, "message": "Internal failure"}}, "server_error"),
+        (500, {"code": 1213, "message": "lock deadlock; try restarting"}, "server_error"),
+        (401, {"error": {"code": "1001", "message": "x"}}, "authentication"),
+    ],
+)
+def test_words_and_numbers_of_others(status: int, body: Any, category: str) -> None:
+    assert faults.http_error(status, json.dumps(body).encode()).category == category
+
+
+def test_the_words_of_a_message_that_is_an_object() -> None:
+    item = {"type": "extra_forbidden", "loc": ["body", "seed"], "msg": "No extra inputs"}
+    body = {"object": "error", "message": {"detail": [item]}, "type": "invalid_request_error"}
+    fault = faults.http_error(422, json.dumps(body).encode())
+    assert fault.category == "invalid_request"
+    assert fault.provider_message is not None
+    assert "No extra inputs" in fault.provider_message
+
+
+def test_without_a_word_of_which_limit_is_spent_the_first_reset_counts() -> None:
+    headers = {"anthropic-ratelimit-unified-reset": "60", "anthropic-ratelimit-7d-reset": "500000"}
+    assert faults.http_error(429, b"", headers).retry_after == 60

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import math
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -19,25 +17,12 @@ from streamnorm.upstream import Abort, Upstream
 from .aio import collect, collect_sse
 from .helpers import DONE, chunk, datas, event
 
-# Else its import asks the network for a price list.
-os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
-
 pytestmark = [
     # What LiteLLM itself and its dependencies leave or deprecate is not ours to mend.
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::UserWarning:pydantic.*"),
 ]
-
-
-@pytest.fixture(scope="module")
-def litellm() -> Any:
-    module = pytest.importorskip("litellm", reason="litellm is not installed")
-    module.suppress_debug_info = True
-    # It is so large that every later collection of garbage would take a quarter of a second.
-    gc.collect()
-    gc.freeze()
-    return module
 
 
 def one(delta: Any, finish: str | None = None) -> bytes:

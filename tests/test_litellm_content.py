@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
 import json
-import os
 from collections.abc import Iterable
 from typing import Any
 
@@ -19,9 +17,6 @@ from .aio import collect, collect_sse
 from .helpers import DONE, event, run_chunks
 from .test_litellm import completion, run, text
 
-# Else its import asks the network for a price list.
-os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
-
 pytestmark = [
     # What LiteLLM itself and its dependencies leave or deprecate is not ours to mend.
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
@@ -29,16 +24,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::UserWarning"),
 ]
 HEAD = {"id": "c1", "object": "chat.completion.chunk", "created": 1, "model": "m"}
-
-
-@pytest.fixture(scope="module")
-def litellm() -> Any:
-    module = pytest.importorskip("litellm", reason="litellm is not installed")
-    module.suppress_debug_info = True
-    # It is so large that every later collection of garbage would take a quarter of a second.
-    gc.collect()
-    gc.freeze()
-    return module
 
 
 def sent(*choices: dict[str, Any], **more: Any) -> bytes:

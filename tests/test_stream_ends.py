@@ -251,6 +251,23 @@ def test_the_status_of_an_error_whose_body_never_comes(engine: Engine) -> None:
     run(main())
 
 
+def test_the_status_of_an_error_whose_body_is_interrupted(engine: Engine) -> None:
+    class Interrupted:
+        status_code = 429
+        headers = {"Retry-After": "7"}  # noqa: RUF012
+
+        def iter_bytes(self) -> Any:
+            yield b'{"error"'
+            raise KeyboardInterrupt
+
+    stream = normalize_stream_sync(Interrupted(), _engine_module=engine)
+    with pytest.raises(KeyboardInterrupt):
+        next(stream)
+    fault = stream.fault
+    assert fault is not None
+    assert (fault.kind, fault.status_code, fault.retry_after) == ("http_error", 429, 7)
+
+
 # `[DONE]`. ---------------------------------------------------------------------------------
 
 

@@ -6,7 +6,6 @@ import asyncio
 import gc
 import json
 import math
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -20,25 +19,12 @@ from streamnorm.upstream import Abort, Gate, Upstream
 from .blocking import Script, collect, collect_sse, drained
 from .helpers import DONE, chunk, datas, event
 
-# Else its import asks the network for a price list.
-os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
-
 pytestmark = [
     # What LiteLLM itself and its dependencies leave or deprecate is not ours to mend.
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::UserWarning:pydantic.*"),
 ]
-
-
-@pytest.fixture(scope="module")
-def litellm() -> Any:
-    module = pytest.importorskip("litellm", reason="litellm is not installed")
-    module.suppress_debug_info = True
-    # It is so large that every later collection of garbage would take a quarter of a second.
-    gc.collect()
-    gc.freeze()
-    return module
 
 
 @pytest.fixture(autouse=True)

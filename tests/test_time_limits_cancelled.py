@@ -18,6 +18,7 @@ from .aio import (
     Time,
     collect,
     collect_from,
+    iterated,
     on_loops,
     run,
     scripted,
@@ -49,13 +50,6 @@ def make(engine: Engine) -> Callable[..., Made]:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Time:
     """The clock of all streams."""
     return stopped_clock(monkeypatch)
-
-
-def iterated(stream: Any, output: str) -> Any:
-    """What iterates *stream*."""
-    if output == "dict":
-        return stream
-    return stream.sse(heartbeat=NEVER if output == "heartbeat" else None)
 
 
 @on_loops

@@ -251,16 +251,6 @@ class NormalizedStream(StreamBase):
         if reader is not None:
             reader.forsake()
 
-    if not TYPE_CHECKING:  # a checker must still find misspelt names
-
-        def __getattr__(self, name: str) -> Any:
-            # (Without "_source" a copy that was never set up would recurse.)
-            if name != "_source" and not (name.startswith("__") and name.endswith("__")):
-                wrapper = self._source.wrapper
-                if wrapper is not None:
-                    return getattr(wrapper, name)
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-
     def _replace_ready(self, ready: Any) -> None:
         self._reader.replace(ready)
 

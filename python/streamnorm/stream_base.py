@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .faults import StreamFault
 from .flow import Flow, Outcome
@@ -75,6 +75,16 @@ class StreamBase:
             RuntimeError: As `message`.
         """
         return self._flow.collected().messages().messages
+
+    if not TYPE_CHECKING:  # a checker must still find misspelt names
+
+        def __getattr__(self, name: str) -> Any:
+            # (Without "_source" a copy that was never set up would recurse.)
+            if name != "_source" and not (name.startswith("__") and name.endswith("__")):
+                wrapper = self._source.wrapper
+                if wrapper is not None:
+                    return getattr(wrapper, name)
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def _check_peek(self, reasoning: object, max_bytes: object) -> None:
         if not isinstance(reasoning, bool):

@@ -195,16 +195,6 @@ class NormalizedStreamSync(StreamBase):
             if error is None:
                 raise
 
-    if not TYPE_CHECKING:  # a checker must still find misspelt names
-
-        def __getattr__(self, name: str) -> Any:
-            # (Without "_source" a copy that was never set up would recurse.)
-            if name != "_source" and not (name.startswith("__") and name.endswith("__")):
-                wrapper = self._source.wrapper
-                if wrapper is not None:
-                    return getattr(wrapper, name)
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-
     def _next(self) -> Any:
         """What is delivered next.
 
@@ -279,11 +269,11 @@ class NormalizedStreamSync(StreamBase):
         flow.headers = source.headers
         self._read = read
         if source.status is not None and source.status >= 400:
-            flow.refuse(self._refusal(read, source.status))
+            self._refuse(read, source.status)
         return read
 
-    def _refusal(self, read: Callable[[], object], status: int) -> StreamFault:
-        """The fault for a response that is an error, with as much of its body as there is."""
+    def _refuse(self, read: Callable[[], object], status: int) -> None:
+        """End at a response that is an error, with as much of its body as comes soon."""
         body, limits = b"", self._flow.limits
         is_late, until = False, monotonic() + ERROR_BODY_SECONDS
         try:
@@ -296,7 +286,10 @@ class NormalizedStreamSync(StreamBase):
                 is_late = is_late or monotonic() >= until
         except Exception:  # noqa: BLE001, S110 - its end; and the status says more than a cut body
             pass
-        return faults.http_error(status, body[:ERROR_BODY_BYTES], self._source.headers)
+        finally:
+            # Also where the read was interrupted: what is known must not be lost.
+            shown = body[:ERROR_BODY_BYTES]
+            self._flow.refuse(faults.http_error(status, shown, self._source.headers))
 
     def _put(self, out: Any) -> None:
         if out:
