@@ -95,8 +95,9 @@ def edit_values(documents: Documents, values: list[bytes]) -> tuple[list[bytes],
     made, count, fault = _in_order(documents, split, documents.edit, held)
     # Data lines that are one document together are taken together.
     if split[0] is not values[0]:
-        count = len(values)
-        made = made[0].split(b"\n") if len(made) == 1 else made
+        documents.before += [document.replace(b"\n", b" ") for document in made[:-1]]
+        lines = made[-1].split(b"\n")
+        return lines + [b""] * (len(values) - len(lines)), fault
     if len(made) != count:
         # Documents that its lines have no room for go out before it.
         documents.before += made[:-1]
