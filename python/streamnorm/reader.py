@@ -9,7 +9,7 @@ from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from . import faults
+from . import captured, faults
 from .faults import StreamFault
 from .flow import Flow
 from .sources import Source
@@ -57,7 +57,7 @@ class Reader:
         # How many items were made ready, of which some may be delivered.
         self._made = 0
         if source.is_none:
-            flow.refuse(faults.none_stream())
+            flow.refuse(faults.none_stream(captured.last()))
 
     async def advance(self) -> None:
         """Read until something is ready, or the stream is over.

@@ -10,7 +10,7 @@ import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final, cast
 
-from . import faults
+from . import captured, faults
 
 _ACCEPTED: Final = (
     "an asynchronous source: an async iterator of bytes, str, dicts or chunk objects, an httpx, "
@@ -91,10 +91,11 @@ class Source:
             awaitable: Any = self._given
             self._awaiting = True
             try:
-                self._given = await awaitable
+                with captured.call():
+                    self._given = await awaitable
+                    _check(self._given)
             finally:
                 self._awaiting = False
-            _check(self._given)
         iterator = begin()
         self._iterator = iterator
         return iterator.__anext__
@@ -308,7 +309,7 @@ def _is_sync_response(source: object) -> bool:
 
 def _check(source: object) -> None:
     if source is None:
-        raise faults.none_stream()
+        raise faults.none_stream(captured.last())
     if _reader(source) is None and not inspect.isawaitable(source):
         name = type(source).__name__
         raise TypeError(f"normalize_stream needs {_ACCEPTED}; not {name}{_hint(source)}")

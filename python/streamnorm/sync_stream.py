@@ -9,7 +9,7 @@ from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from . import faults
+from . import captured, faults
 from ._engine import Engine
 from .faults import StreamFault
 from .flow import Done, ErrorFactory, Flow
@@ -110,7 +110,7 @@ class NormalizedStreamSync(StreamBase):
         self._read: Callable[[], object] | None = None
         self._is_reading = False
         if self._source.is_none:
-            self._flow.refuse(faults.none_stream())
+            self._flow.refuse(faults.none_stream(captured.last()))
 
     def peek(
         self,

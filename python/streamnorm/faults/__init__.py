@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal
 
+from ..captured import Refusal
 from .words import SHOWN_BYTES, describe, one_line
 
 Kind = Literal[
@@ -177,9 +178,15 @@ def _rebuild(cls: type[StreamFault], args: tuple[Any, ...], state: dict[str, Any
     return fault
 
 
-def none_stream() -> StreamFault:
-    """The fault for a source that is None."""
-    return StreamFault(_NONE_STREAM, kind="none_stream", blame="request")
+def none_stream(refusal: Refusal | None = None) -> StreamFault:
+    """The fault for a source that is None.
+
+    Args:
+        refusal: The answer of the upstream that the client made None of, where it is known.
+    """
+    if refusal is None:
+        return StreamFault(_NONE_STREAM, kind="none_stream", blame="request")
+    return _refused("none_stream", refusal.status, refusal.body, refusal.headers)
 
 
 def from_exception(error: BaseException, handled: BaseException | None = None) -> StreamFault:
@@ -367,12 +374,20 @@ def http_error(
         body: What was read of its body.
         headers: Its headers, for `StreamFault.retry_after`.
     """
+    return _refused("http_error", status, body, headers)
+
+
+def _refused(
+    kind: Kind, status: int, body: bytes, headers: Mapping[str, str] | None
+) -> StreamFault:
     from . import reading, upstream_error
 
     parsed = reading.parse(body)
     facts = reading.read(parsed)
     what = f"the upstream answered with HTTP {status}"
-    return upstream_error.make("http_error", what, parsed, facts, status=status, headers=headers)
+    if kind == "none_stream":
+        what = f"the client gave None for a stream: {what}"
+    return upstream_error.make(kind, what, parsed, facts, status=status, headers=headers)
 
 
 _MAKERS: Final[dict[str, Callable[..., StreamFault]]] = {

@@ -1,0 +1,4 @@
+"""Where streamnorm plugs into other systems: one module each, imported on demand.
+
+None of them is imported by `streamnorm` itself, and each imports the library that it is for.
+"""
