@@ -8,6 +8,8 @@
 #   make test-pure          the suite with nothing but the pure wheel installed
 #   make bench              the benchmarks
 #   make matrix             what real clients make of each row, into docs/matrix.md
+#   make test-sdks          the newest OpenAI SDK, LangChain, agents, Node: a part of `make test`
+#   make bug-reports        three reports against four LiteLLM versions (VERSIONS=...)
 #   make fuzz-smoke         the property tests with many more examples
 #   make wheel | sdist | pure-wheel    into dist/
 #
@@ -61,7 +63,8 @@ ACTIONLINT := github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 PY := $(VENV)/bin/python
 PIP_INSTALL := -m pip install --disable-pip-version-check -q
 # One worker a core. The packaging tests are left out: cargo uses all cores by itself.
-PYTEST := -m pytest -n $(JOBS) --dist worksteal -p no:benchmark --ignore=$(CURDIR)/tests/packaging
+PYTEST := -m pytest -n $(JOBS) --dist worksteal -p no:benchmark --ignore=$(CURDIR)/tests/packaging \
+  --ignore=$(CURDIR)/tests/integrations/sdks --ignore=$(CURDIR)/tests/integrations/bug_reports
 # The suite fails, instead of leaving the Rust half out, when this is set.
 REQUIRE := STREAMNORM_REQUIRE_RUST=$(if $(filter rust,$(BUILD)),1,)
 # Whatever changes one of these makes the next target install again. Python sources
@@ -77,7 +80,7 @@ DEMO_EXTRAS := cli,demo
 FAST ?= $(if $(filter cpython-%t,$(TAG)),no,$(if $(filter cpython-%,$(TAG)),yes,no))
 TEST_EXTRAS := cli,demo,test,bench$(if $(filter yes,$(FAST)),$(comma)fast)$(if $(filter yes,$(LITELLM)),$(comma)litellm-test)
 
-.PHONY: FORCE help demo test test-python test-all-pythons test-pure rust-test lint lint-python \
+.PHONY: FORCE help demo test test-sdks bug-reports test-python test-all-pythons test-pure rust-test lint lint-python \
   lint-types lint-rust lint-workflows fix fuzz-smoke bench bench-smoke wheel pure-wheel sdist \
   metadata release-check tag-check smoke clean matrix
 
@@ -123,8 +126,24 @@ demo: $(VENV)/.ready-demo-$(BUILD)
 test: $(VENV)/.ready-test-$(BUILD) $(if $(filter rust,$(BUILD)),rust-test)
 	$(REQUIRE) $(PY) -m pytest -p no:benchmark -p no:xdist tests/packaging $(PYTEST_ARGS)
 	$(REQUIRE) $(PY) $(PYTEST) $(PYTEST_ARGS)
+	$(if $(filter cpython-%,$(TAG)),$(MAKE) --no-print-directory test-sdks BUILD=$(BUILD) PYTHON=$(PYTHON))
 	@$(PY) -c 'import platform; print("make test: passed with", platform.python_implementation(), platform.python_version(), "on", \
 	  "both engines, rust and python" if "$(BUILD)" == "rust" else "the python engine only: no cargo, or BUILD=pure")'
+
+# The SDKs that cannot be where LiteLLM is: it holds the OpenAI SDK below 3.
+test-sdks:
+	@if $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then \
+	  $(MAKE) --no-print-directory test-sdks-suite VENV=.venvs/sdks TEST_EXTRAS=fast$(comma)sdks-test; \
+	else $(call left-out,test-sdks needs Python 3.11); fi
+
+.PHONY: test-sdks-suite
+test-sdks-suite: $(VENV)/.ready-test-$(BUILD)
+	$(REQUIRE) $(PY) -m pytest -n $(JOBS) tests/integrations/sdks $(PYTEST_ARGS)
+
+# LiteLLM's versions, each in an environment of its own, kept between runs: some minutes.
+VERSIONS ?=
+bug-reports: $(VENV)/.ready-test-$(BUILD)
+	$(REQUIRE) BUG_REPORT_VERSIONS="$(VERSIONS)" $(PY) -m pytest tests/integrations/bug_reports $(PYTEST_ARGS)
 
 # The suite on $(PYTHON), in an environment of its own.
 test-python:
@@ -168,6 +187,7 @@ bench: $(VENV)/.ready-test-$(BUILD)
 	$(REQUIRE) $(PY) -m pytest -p no:xdist benches --benchmark-only --benchmark-quiet \
 	  --benchmark-json=build/bench.json $(BENCH_ARGS)
 	$(PY) benches/summary.py build/bench.json
+	$(PY) benches/import_time.py
 
 # Every benchmark once, for the results that it asserts.
 bench-smoke: $(VENV)/.ready-test-$(BUILD)

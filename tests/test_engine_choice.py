@@ -215,14 +215,27 @@ def test_stale_extension_is_not_looked_at_where_python_is_forced(bare: Path) -> 
 
 # What an import costs. -----------------------------------------------------------
 
-HEAVY = ("aiohttp", "httpx", "httpx2", "litellm", "openai", "pydantic", "rich", "requests")
+HEAVY = (
+    "aiohttp", "asyncio", "fastapi", "httpx", "httpx2", "langchain", "langchain_core",
+    "langchain_openai", "litellm", "openai", "pydantic", "pyreqwest", "requests", "rich",
+    "sse_starlette", "starlette",
+)  # fmt: skip
 
 
 def test_import_brings_no_http_client_and_no_model_library(tmp_path: Path) -> None:
     # Stand-ins, so that an import would succeed whether or not the real ones are installed.
-    for name in HEAVY:
+    for name in set(HEAVY) - {"asyncio"}:
         (tmp_path / f"{name}.py").write_text("")
     code = f"import sys, streamnorm; print(sorted(set({HEAVY!r}) & set(sys.modules)))"
+    answer = ask(None, tmp_path, code=code)
+    assert (answer.out, answer.err, answer.code) == ("[]\n", "", 0)
+
+
+def test_import_brings_no_integration(tmp_path: Path) -> None:
+    code = (
+        "import sys, streamnorm\n"
+        "print([name for name in sys.modules if name.startswith('streamnorm.integrations')])"
+    )
     answer = ask(None, tmp_path, code=code)
     assert (answer.out, answer.err, answer.code) == ("[]\n", "", 0)
 
