@@ -4,12 +4,13 @@ Some clients answer HTTP errors with None (LiteLLM does, after two with status 4
 gets the None cannot know why. A transport (`streamnorm.integrations.httpx`) sees the answer
 and notes it here; the fault for the None then says what the upstream said.
 
-What is noted belongs to the running task, and to the tasks that it begins afterwards.
+What is noted belongs to the running task alone, unless a `call` was begun: that one is shared
+with the tasks that begin inside of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -17,6 +18,10 @@ from typing import Final
 
 # Bytes of an error body that are kept: more than any provider sends, and bounded.
 BODY_BYTES: Final = 64 * 1024
+
+# What clients are known to make None of (LiteLLM's issue 32221). Other refusals they raise, so
+# a None that comes later in the same task, outside of any `call`, has another cause.
+SWALLOWED: Final = frozenset((422,))
 
 
 @dataclass
@@ -48,6 +53,11 @@ class Call:
     """
 
     refusal: Refusal | None = None
+    # Whether `call` began it. What the last request was, if it was refused, and the caller
+    # that it came from where the call has no other mark.
+    _is_begun: bool = field(default=False, repr=False, compare=False)
+    _request: Hashable = field(default=None, repr=False, compare=False)
+    _caller: object = field(default=None, repr=False, compare=False)
 
 
 _CALL: Final[ContextVar[Call | None]] = ContextVar("streamnorm_call", default=None)
@@ -56,7 +66,7 @@ _CALL: Final[ContextVar[Call | None]] = ContextVar("streamnorm_call", default=No
 @contextmanager
 def call() -> Iterator[Call]:
     """Begin a call: what is noted inside belongs to it, and what was noted before does not."""
-    made, before = Call(), _CALL.get()
+    made, before = Call(_is_begun=True), _CALL.get()
     _CALL.set(made)
     try:
         yield made
@@ -65,16 +75,49 @@ def call() -> Iterator[Call]:
         _CALL.set(before)
 
 
-def note(refusal: Refusal | None) -> None:
-    """Note how the last request was answered: by an error, or well (None)."""
+def note(refusal: Refusal | None, request: Hashable = None, caller: object = None) -> None:
+    """Note how a request was answered: by an error, or well (None).
+
+    Args:
+        refusal: The error.
+        request: What tells the request from others, for `is_repeat`; None for nothing.
+        caller: What lives exactly as long as the call that the request belongs to. It is
+            held until the next answer is noted.
+    """
     made = _CALL.get()
+    if made is not None and made._is_begun:
+        made.refusal, made._request = refusal, request
+        return
     if made is not None:
-        made.refusal = refusal
-    elif refusal is not None:
-        _CALL.set(Call(refusal))
+        made._request = made._caller = None  # copies of this context may live on
+    # A new one each time: tasks that began here have the old one, and are other calls.
+    new = None if refusal is None else Call(refusal, _request=request, _caller=caller)
+    if made is not new:
+        _CALL.set(new)
+
+
+def is_repeat(request: Hashable, caller: object) -> bool:
+    """Whether the last request before this one, in the same call, was the same and refused."""
+    made = _CALL.get()
+    if made is None or request is None or made._request != request:
+        return False
+    return made._is_begun or (caller is not None and made._caller is caller)
+
+
+def forget() -> None:
+    """Forget what was noted outside of any `call`: the client will raise it."""
+    made = _CALL.get()
+    if made is not None and not made._is_begun:
+        note(None)
 
 
 def last() -> Refusal | None:
-    """The error that the last request of this call was answered with, if it was one."""
+    """The error that the last request of this call was answered with, if it was one.
+
+    Outside of any `call`: of this task, and only one of those that clients swallow.
+    """
     made = _CALL.get()
-    return None if made is None else made.refusal
+    refusal = None if made is None else made.refusal
+    if made is None or refusal is None:
+        return None
+    return refusal if made._is_begun or refusal.status in SWALLOWED else None

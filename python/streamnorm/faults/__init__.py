@@ -7,10 +7,12 @@ an upstream's words or of an exception; see `streamnorm.faults.categories`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
-from ..captured import Refusal
 from .words import SHOWN_BYTES, describe, one_line
+
+if TYPE_CHECKING:
+    from ..captured import Refusal
 
 Kind = Literal[
     "none_stream",

@@ -1,0 +1,87 @@
+"""httpx: a transport that puts event streams into normal form while they are read.
+
+Whatever reads through the client (OpenAI's SDK, LiteLLM, agents) then finds reasoning in one
+place, and learns of a stream that did not end well. See docs/integrations/httpx.md.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, TypeVar
+
+try:
+    import httpx
+except ImportError as error:
+    raise ImportError(
+        "streamnorm.integrations.httpx needs httpx: pip install 'streamnorm[httpx]'"
+    ) from error
+
+from ._streams import AsyncBody, AsyncCopy, SyncBody, SyncCopy
+from ._transport import Library, Transport, normalize
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from ._options import TransportOptions
+
+__all__ = ["NormalizingTransport", "normalize_client"]
+
+_Client = TypeVar("_Client", bound="httpx.Client | httpx.AsyncClient")
+
+
+class _AsyncBody(AsyncBody, httpx.AsyncByteStream):
+    pass
+
+
+class _SyncBody(SyncBody, httpx.SyncByteStream):
+    pass
+
+
+class _AsyncCopy(AsyncCopy, httpx.AsyncByteStream):
+    pass
+
+
+class _SyncCopy(SyncCopy, httpx.SyncByteStream):
+    pass
+
+
+class NormalizingTransport(Transport, httpx.BaseTransport, httpx.AsyncBaseTransport):
+    __doc__ = Transport.__doc__
+
+    _library: ClassVar[Library] = Library(httpx, _AsyncBody, _SyncBody, _AsyncCopy, _SyncCopy)
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            inner: httpx.BaseTransport | httpx.AsyncBaseTransport | None = None,
+            **options: Unpack[TransportOptions],
+        ) -> None: ...
+
+
+def normalize_client(client: _Client, **options: Unpack[TransportOptions]) -> _Client:
+    """Have *client* normalise what it reads: its transport and its mounts are wrapped, in place.
+
+    May be called again; the options of the last call count for the requests after it.
+
+    Args:
+        client: An ``httpx.Client`` or ``httpx.AsyncClient``.
+        options: See `NormalizingTransport`.
+
+    Returns:
+        *client*.
+
+    Raises:
+        TypeError: It is something else; or as `NormalizingTransport`.
+        ValueError: As `NormalizingTransport`.
+    """
+    if not isinstance(client, httpx.Client | httpx.AsyncClient):
+        raise TypeError(
+            f"normalize_client needs an httpx.Client or httpx.AsyncClient, not {_name(client)}"
+        )
+    normalize(client, NormalizingTransport, dict(options))
+    return client
+
+
+def _name(client: object) -> str:
+    kind = type(client)
+    return f"{kind.__module__.partition('.')[0]}.{kind.__qualname__}"

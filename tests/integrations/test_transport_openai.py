@@ -1,0 +1,3 @@
+"""The tests of OpenAI's SDK, with the version that LiteLLM goes with."""
+
+from .sdks.test_openai import *  # noqa: F403
