@@ -464,6 +464,28 @@ def test_body_is_dug_out_of_litellms_words(litellm: Any, text: str) -> None:
     assert fault.body == {"error": RATE}
 
 
+def test_the_words_are_behind_litellms_where_it_has_only_the_status(litellm: Any) -> None:
+    """What it keeps is the text of the SDK's error, which from openai 3 on is the status."""
+    openai = pytest.importorskip("openai")
+    library, request = request_of(openai)
+    body = {"detail": [{"type": "missing", "loc": ["body", "x"], "msg": "Field required"}]}
+    response = library.Response(400, request=request)
+    behind = openai.BadRequestError("Error code: 400", response=response, body=body)
+    error = litellm.BadRequestError(message="OpenAIException - Error code: 400", **NAMES)
+    fault = classify(raised(error, behind))
+    assert meaning(fault) == ("http_error", "invalid_request", "request")
+    assert (fault.status_code, fault.provider_code, fault.body) == (400, "missing", body)
+    assert fault.provider_message == "body.x: Field required"
+
+    # Words of another sort of failure are not those of this one.
+    other = openai.RateLimitError(
+        "Error code: 429", response=library.Response(429, request=request), body=body
+    )
+    failed = litellm.InternalServerError(message="OpenAIException - Error code: 500", **NAMES)
+    fault = classify(raised(failed, other))
+    assert (fault.status_code, fault.body) == (500, None)
+
+
 def test_litellm_headers_say_how_long_to_wait(litellm: Any) -> None:
     error = litellm.RateLimitError(message="words", **NAMES)
     error.litellm_response_headers = {"Retry-After": "21"}

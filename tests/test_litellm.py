@@ -105,7 +105,7 @@ def test_the_objects_are_kept_and_their_deltas_changed(litellm: Any, engine: Eng
         assert chunks[-1].choices[0].finish_reason == "tool_calls"
         report = items.report
         assert (report.engine, report.mirrored, report.removed) == (
-            "python", {"reasoning": 1}, {"thinking": 1},
+            engine.NAME, {"reasoning": 1}, {"thinking": 1},
         )  # fmt: skip
         assert set(report.remaps) == {
             "reasoning_text→reasoning_content",

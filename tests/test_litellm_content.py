@@ -52,6 +52,8 @@ class Recorded:
 
     def __init__(self, wrapper: Any, then: Iterable[Any] = ()) -> None:
         self._wrapper = wrapper
+        # What it reads from is left alone: this is about the objects that it gives.
+        self.completion_stream = None
         self._then = iter(then)
         self.given: list[Any] = []
         self.said: list[dict[str, Any]] = []

@@ -290,6 +290,20 @@ def test_a_stream_that_ended_well_always_ends_with_done(
     run(main())
 
 
+@pytest.mark.parametrize("cut", [None, 1, 30])
+@pytest.mark.parametrize("tail", [b"data:", b"data: ", b"data:\n", b"data:\r\ndata: "])
+def test_data_lines_that_were_cut_before_their_data_become_no_event(
+    make: Callable[..., Made], engine: Engine, tail: bytes, cut: int | None
+) -> None:
+    async def main() -> None:
+        body = CONTENT + FINISH
+        _, stream = make(*(reads(body + tail, cut) if cut else [body + tail]))
+        frames, fault = await collect_from(stream, stream.sse(done="always"))
+        assert (b"".join(frames), fault) == (body + DONE, None)
+
+    run(main())
+
+
 @pytest.mark.parametrize(
     "steps",
     [

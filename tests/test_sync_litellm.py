@@ -98,7 +98,7 @@ def test_the_objects_are_kept_and_their_deltas_changed(litellm: Any, engine: Eng
     [called] = [one for one in chunks if one.choices[0].delta.tool_calls]
     assert called.choices[0].delta.tool_calls[0].function.name == "f"
     assert chunks[-1].choices[0].finish_reason == "tool_calls"
-    assert (items.report.engine, items.report.mirrored) == ("python", {"reasoning": 1})
+    assert (items.report.engine, items.report.mirrored) == (engine.NAME, {"reasoning": 1})
     assert items.message["reasoning_content"] == "abc"
     assert items.outcome.complete
     # What LiteLLM itself remembers is the same objects: its log has the text too.

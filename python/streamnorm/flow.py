@@ -10,10 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from . import _engine, faults
 from ._engine import Engine, NormalizerEngine
+from .chunk_reads import is_chunk_pair
 from .collect import Collector
 from .faults import StreamFault
 from .metrics import Metrics, Recorder
@@ -25,6 +26,9 @@ from .report import Report
 from .sources import LineEnds, to_bytes
 from .timeouts import Limits
 from .whole_events import WholeEvents
+
+if TYPE_CHECKING:
+    from .litellm_stream import InPlace
 
 ErrorFactory = Callable[[StreamFault], BaseException]
 Output = Literal["", "dict", "sse"]
@@ -118,14 +122,18 @@ class Flow:
         self.keep_objects: bool = False
         self.headers: Mapping[str, str] | None = None
         self.limits = limits
+        # What is done below LiteLLM's stream wrapper, where that is the source.
+        self._in_place: InPlace | None = None
 
     # What is known. -----------------------------------------------------------------
 
     def report(self) -> Report:
         """See `stream_base.StreamBase.report`."""
         if self._engine is None:
-            return Report(engine=self._engine_name)
-        return make_report(self._engine_name, self._engine.counts(), self._options.targets)
+            made = Report(engine=self._engine_name)
+        else:
+            made = make_report(self._engine_name, self._engine.counts(), self._options.targets)
+        return made if self._in_place is None else self._in_place.report(made)
 
     def collected(self) -> Collector:
         """The usage and the messages so far."""
@@ -161,6 +169,14 @@ class Flow:
         return engine is not None and (engine.visible or (reasoning and engine.reasoning))
 
     # The source. --------------------------------------------------------------------
+
+    def go_below(self, wrapper: object | None) -> None:
+        """Normalise below *wrapper*, if LiteLLM's is the source (see `litellm_stream`)."""
+        self.keep_objects = wrapper is not None
+        if wrapper is not None and self._in_place is None:
+            from . import litellm_stream
+
+            self._in_place = litellm_stream.wrap(wrapper, self._options, self._module)
 
     def begin(self) -> None:
         """The first read begins."""
@@ -220,6 +236,9 @@ class Flow:
         """
         if self.is_over:
             return None  # closed by another task: what a broken read says is moot
+        # Of a fault from below it, LiteLLM makes an exception of its own, or a good end.
+        raised = None if self._in_place is None else self._in_place.raised
+        error = raised if error is None else error
         out = self._close(has_failed=isinstance(error, Exception))
         self._is_whole = error is None
         facts = self._engine.fault if self._engine is not None else None
@@ -230,7 +249,7 @@ class Flow:
             # The upstream's own words, in an event that the lost connection cut short.
             self._fail(facts).__cause__ = error
         elif isinstance(error, Exception):
-            fault = faults.from_exception(error, handled)
+            fault = raised or faults.from_exception(error, handled)
             if fault is not error and fault.__cause__ is not error:
                 # That of another stream below this one, which is not ours to change.
                 fault = copy(fault)
@@ -370,11 +389,15 @@ class Flow:
         """Choose the engine by the first item."""
         # As long as nobody has asked for bytes, chunks are made.
         output = self.output or "dict"
-        if isinstance(item, bytes | bytearray | memoryview | str):
+        if isinstance(item, bytes | bytearray | memoryview | str) or is_chunk_pair(item):
             self._engine = self._module.normalizer(self._options, output)
         else:
             self._is_bytes = False
-            self._engine = ObjectNormalizer(self._options, output, keep=self.keep_objects)
+            options = self._options
+            if self._in_place is not None and self._in_place.reads_text:
+                # What is between delimiters was taken out: what is there now is the answer.
+                options = options._replace(tags="off", starts_in_reasoning=False)
+            self._engine = ObjectNormalizer(options, output, keep=self.keep_objects)
             self._engine_name = OBJECTS_NAME
         return self._engine
 

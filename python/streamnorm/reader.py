@@ -302,7 +302,7 @@ class Reader:
             flow.refuse(known)
             return None
         flow.headers = source.headers
-        flow.keep_objects = source.wrapper is not None
+        flow.go_below(source.wrapper)
         self._read = read
         if source.status is not None and source.status >= 400:
             await self._refuse(read, source.status)

@@ -11,10 +11,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final, cast
 
 from . import captured, faults
+from .chunk_reads import AsyncChunkReads, has_chunk_reads, is_chunk_pair
 
 _ACCEPTED: Final = (
     "an asynchronous source: an async iterator of bytes, str, dicts or chunk objects, an httpx, "
-    "httpx2 or aiohttp response, a LiteLLM stream, or an awaitable of one of these"
+    "httpx2, aiohttp or pyreqwest response, a LiteLLM stream, or an awaitable of one of these"
 )
 
 # What LiteLLM's CustomStreamWrapper sets in its constructor, in every version from 1.78 on
@@ -73,8 +74,8 @@ class Source:
 
     @property
     def headers(self) -> dict[str, str] | None:
-        """Header fields by lower-case name, where the source is a response."""
-        return headers_of(self._given)
+        """Header fields by lower-case name, where the source is a response or reads from one."""
+        return headers_of(self._given) or headers_of(unread_response(self._given))
 
     async def open(self) -> Callable[[], Awaitable[object]]:
         """Await the source where it has to be, and start to iterate.
@@ -124,7 +125,7 @@ class Source:
                 self._targets.append(target)
                 continue
             try:
-                await _shut(target)
+                await shut(target)
             except GeneratorExit:
                 raise  # nothing may be awaited any more
             except Exception as error:  # noqa: BLE001 - raised below
@@ -263,6 +264,8 @@ def to_bytes(item: object) -> bytes:
             return _encode_surrogates(item)
     if isinstance(item, bytearray | memoryview):
         return bytes(item)
+    if is_chunk_pair(item):
+        return cast("tuple[bytes, bool]", item)[0]
     raise TypeError(
         f"the source gave an item of type {type(item).__name__} after bytes or str; "
         "one source must give one sort of items"
@@ -279,6 +282,9 @@ def _encode_surrogates(text: str) -> bytes:
 
 def _reader(source: object) -> _Begin | None:
     """What starts to iterate *source*; None where it cannot be iterated (yet)."""
+    response: Any = unread_response(source)
+    if response is not None and hasattr(type(source), "__anext__"):
+        return cast(_Begin, response.aiter_bytes)
     # httpx and httpx2: decoded content. Their sync responses have the method as well.
     begin = getattr(source, "aiter_bytes", None)
     if callable(begin):
@@ -288,11 +294,28 @@ def _reader(source: object) -> _Begin | None:
     begin = getattr(_content(source), "iter_any", None)
     if callable(begin):
         return cast(_Begin, begin)
+    if has_chunk_reads(source, is_async=True):
+        return lambda: AsyncChunkReads(source)
     if hasattr(type(source), "__aiter__"):
         return source.__aiter__  # type: ignore[attr-defined, no-any-return]
     if hasattr(type(source), "__anext__"):
         return lambda: source  # type: ignore[return-value]
     return None
+
+
+def unread_response(source: object) -> object | None:
+    """What an SDK's stream object reads from, as long as nothing was read; else None.
+
+    The ``Stream`` and ``AsyncStream`` of OpenAI's SDK, and of those that are generated as it
+    is, leave things out of what they make of the bytes (the names of events, an error's own
+    fields, whatever comes behind it). A proxy around one, as for tracing, has not the
+    method in its own class, and is iterated.
+    """
+    if not hasattr(type(source), "_iter_events"):
+        return None
+    response = peek_at(source, "response")
+    is_unread = peek_at(response, "is_stream_consumed") is False
+    return response if is_unread and peek_at(response, "is_closed") is False else None
 
 
 def _content(source: object) -> object:
@@ -325,7 +348,8 @@ def _hint(source: object) -> str:
         return ", which is a whole answer: was stream=True left out?"
     if isinstance(source, bytes | bytearray | memoryview | str | dict):
         return ", which is a whole body (see normalize_response)"
-    if callable(getattr(source, "aiter_bytes", None)) or hasattr(type(source), "__iter__"):
+    is_sync = hasattr(type(source), "__iter__") or has_chunk_reads(source, is_async=False)
+    if is_sync or callable(getattr(source, "aiter_bytes", None)):
         return ", which is synchronous (see normalize_stream_sync)"
     if hasattr(type(source), "__aenter__"):
         return ": enter it with 'async with' and pass what that gives"
@@ -355,7 +379,7 @@ def _has_result(source: Any) -> bool:
     )
 
 
-async def _shut(target: object) -> None:
+async def shut(target: object) -> None:
     """Close *target* by whatever its closing method is called, if it has one.
 
     A later name is tried where an earlier one fails: of ``aclose`` and ``close``, an

@@ -51,10 +51,13 @@ def normalize_stream(
             - an async iterator or iterable of ``bytes``, ``bytearray``, ``memoryview`` or
               ``str``: pieces of the body, cut anywhere. Lines without their ends, as httpx's
               ``aiter_lines()`` gives them, work as well if the blank ones are among them;
-            - an ``httpx.Response``, ``httpx2.Response`` or ``aiohttp.ClientResponse`` whose
-              body was not read yet. One with a status of 400 or above is a fault;
-            - an async iterator of dicts or of pydantic objects (an OpenAI SDK's stream):
-              objects come out as dicts;
+            - an ``httpx.Response``, ``httpx2.Response``, ``aiohttp.ClientResponse`` or streamed
+              response of pyreqwest whose body was not read yet. One with a status of 400 or
+              above is a fault. Also the ``content`` of aiohttp's, and what its ``iter_any()``,
+              ``iter_chunked()`` and ``iter_chunks()`` give;
+            - the ``AsyncStream`` of an OpenAI SDK: as long as nothing was read of it, it is
+              read through its ``response``, as bytes; else as the next;
+            - an async iterator of dicts or of pydantic objects: objects come out as dicts;
             - LiteLLM's ``CustomStreamWrapper``: the objects that it yields come out, with
               their deltas changed in place, and its attributes (``_hidden_params``,
               ``logging_obj``, …) can be read from the result. LiteLLM up to 1.81 drops
@@ -135,6 +138,7 @@ class NormalizedStream(StreamBase):
             limits=make_limits(timeouts, min_throughput),
             error_factory=error_factory,
         )
+        self._flow.go_below(self._source.wrapper)
         self._reader = Reader(self._source, self._flow)
         self._ready = self._reader.ready
 

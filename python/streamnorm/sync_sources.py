@@ -6,11 +6,20 @@ import inspect
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, cast
 
-from .sources import headers_of, holdings, is_litellm_stream, is_model, peek_at, status_of
+from .chunk_reads import ChunkReads, has_chunk_reads
+from .sources import (
+    headers_of,
+    holdings,
+    is_litellm_stream,
+    is_model,
+    peek_at,
+    status_of,
+    unread_response,
+)
 
 _ACCEPTED: Final = (
     "a synchronous source: an iterable of bytes, str, dicts or chunk objects, a requests, httpx, "
-    "httpx2 or urllib3 response, or a LiteLLM stream"
+    "httpx2, urllib3 or pyreqwest response, or a LiteLLM stream"
 )
 
 # Bytes that one read may give at most. It returns what is there, and waits for no more.
@@ -57,8 +66,8 @@ class SyncSource:
 
     @property
     def headers(self) -> dict[str, str] | None:
-        """Header fields by lower-case name, where the source is a response."""
-        return headers_of(self._given)
+        """Header fields by lower-case name, where the source is a response or reads from one."""
+        return headers_of(self._given) or headers_of(unread_response(self._given))
 
     def open(self) -> Callable[[], object]:
         """Start to iterate; return what gives the next item, and raises StopIteration."""
@@ -128,6 +137,9 @@ def _reader(source: object) -> _Begin | None:
     """What starts to iterate *source*; None where it cannot be iterated."""
     if _is_whole(source) or _is_async(source):
         return None
+    response: Any = unread_response(source)
+    if response is not None and hasattr(type(source), "__next__"):
+        return cast(_Begin, response.iter_bytes)
     # A property (requests, httpx) would read the whole body: only methods are looked at.
     if callable(getattr(source, "iter_content", None)):
         return lambda: _of_requests(source)
@@ -136,6 +148,8 @@ def _reader(source: object) -> _Begin | None:
         return cast(_Begin, begin)
     if any(callable(getattr(source, name, None)) for name in ("read1", "read_chunked")):
         return lambda: _of_body(source)
+    if has_chunk_reads(source, is_async=False):
+        return lambda: ChunkReads(source)
     if hasattr(type(source), "__iter__"):
         return lambda: iter(cast("Iterable[object]", source))
     if hasattr(type(source), "__next__"):
@@ -189,6 +203,8 @@ def _is_async(source: object) -> bool:
             return _is_async_only(inner, "__next__")
         return inspect.iscoroutinefunction(peek_at(source, "make_call"))
     if inspect.isasyncgenfunction(getattr(source, "iter_bytes", None)):  # OpenAI's SDK
+        return True
+    if has_chunk_reads(source, is_async=True):  # pyreqwest
         return True
     # httpx: a response of either client has the methods of both.
     return callable(getattr(source, "iter_bytes", None)) and _is_async_only(

@@ -47,8 +47,10 @@ def normalize_stream_sync(
               has come is read at once, nothing waits until a buffer is full. A status of
               400 or above is a fault. (A response of ``http.client`` works as well, but its
               connection is another object, which the caller has to close);
-            - an iterable of dicts or of pydantic objects (an OpenAI SDK's ``Stream``), or
-              LiteLLM's ``CustomStreamWrapper`` of a synchronous call;
+            - a streamed response of pyreqwest; the ``Stream`` of an OpenAI SDK, of which nothing
+              was read (it is read through its ``response``, as bytes);
+            - an iterable of dicts or of pydantic objects, or LiteLLM's ``CustomStreamWrapper``
+              of a synchronous call;
             - None, which some clients return where a stream was due: the first read raises
               a fault of kind ``none_stream``.
 
@@ -105,6 +107,7 @@ class NormalizedStreamSync(StreamBase):
             limits=make_limits(timeouts, min_throughput),
             error_factory=error_factory,
         )
+        self._flow.go_below(self._source.wrapper)
         self._ready: deque[Any] = deque()
         self._made = 0  # of which those in _ready are not delivered yet
         self._read: Callable[[], object] | None = None
@@ -260,7 +263,6 @@ class NormalizedStreamSync(StreamBase):
     def _open(self) -> Callable[[], object]:
         flow, source = self._flow, self._source
         flow.begin()
-        flow.keep_objects = source.wrapper is not None
         try:
             read = source.open()
         except StreamFault as fault:

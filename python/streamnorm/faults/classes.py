@@ -43,6 +43,7 @@ class Class(NamedTuple):
 _HTTPX = "httpx httpx2 httpcore httpcore2"
 _STAINLESS = "openai anthropic groq cerebras together"
 _LITELLM = "litellm/exceptions.py 1.106.2"
+_PYREQWEST = "pyreqwest/exceptions/__init__.py 0.15.1"
 _MISUSE = "the caller's own use of the library: another try will not mend it"
 
 # The first that matches, for each class along the exception's method resolution order.
@@ -66,6 +67,14 @@ CLASSES: Final[tuple[Class, ...]] = (
         f"requests/exceptions.py; {_MISUSE}",
     ),
     Class("urllib3", "LocationValueError", "transport", "unknown", "client", _MISUSE),
+    Class(
+        "pyreqwest",
+        "BuilderError ClientClosedError",
+        "transport",
+        "unknown",
+        "client",
+        f"{_PYREQWEST}; {_MISUSE}",
+    ),
     # What came cannot be decoded. ------------------------------------------------------
     Class(_HTTPX, "DecodingError", "corrupt", "server_error", "provider", "httpx/_exceptions.py"),
     Class(
@@ -85,6 +94,7 @@ CLASSES: Final[tuple[Class, ...]] = (
         "requests/exceptions.py",
     ),
     Class("urllib3", "DecodeError", "corrupt", "server_error", "provider", "urllib3/exceptions.py"),
+    Class("pyreqwest", "DecodeError", "corrupt", "server_error", "provider", _PYREQWEST),
     Class("zlib", "error", "corrupt", "server_error", "provider", "docs.python.org/3/library/zlib"),
     Class(
         "json simplejson orjson",
@@ -151,6 +161,14 @@ CLASSES: Final[tuple[Class, ...]] = (
         "api_connection",
         "transport",
         "urllib3/exceptions.py",
+    ),
+    Class(
+        "pyreqwest",
+        "TransportError RequestError",
+        "transport",
+        "api_connection",
+        "transport",
+        f"{_PYREQWEST}: of connecting, sending, reading and their time limits",
     ),
     Class("h11 h2", "ProtocolError", "transport", "api_connection", "transport", "h11, h2"),
     Class(
@@ -231,6 +249,15 @@ CLASSES: Final[tuple[Class, ...]] = (
     ),
     Class("litellm", "APIError", "http_error", "unknown", "provider", _LITELLM, "status"),
     # Errors with a status or a body. ---------------------------------------------------
+    Class(
+        "pyreqwest",
+        "StatusError",
+        "http_error",
+        "unknown",
+        "provider",
+        f"{_PYREQWEST}: raised where error_for_status() is on; the body is dropped",
+        "status",
+    ),
     Class(
         _STAINLESS,
         "ContentFilterFinishReasonError",

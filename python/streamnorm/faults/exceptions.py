@@ -48,7 +48,7 @@ def from_exception(
     if known_only and not any(map(_is_of_an_upstream, readings)):
         return None
     best = max(readings, key=lambda reading: reading.weight)
-    fault = _fault(best, error)
+    fault = _fault(_worded_by_another(best, readings), error)
     fault.visible_output = any(_has_output(each) for each in chain)
     fault.__cause__ = error
     return fault
@@ -80,8 +80,39 @@ def _chain(error: BaseException, handled: BaseException | None) -> Iterator[Base
         inner = _get(each, "exceptions")
         due += inner[:_LONGEST_CHAIN] if isinstance(inner, list | tuple) else []
         context = None if each.__suppress_context__ else each.__context__
-        if context is not handled and not isinstance(context, StreamFault):
+        if isinstance(context, StreamFault) and not _is_made_of(each, context):
+            continue
+        if context is not handled:
             due.append(context)
+
+
+def _worded_by_another(best: _Reading, readings: list[_Reading]) -> _Reading:
+    """*best*, with the upstream's words where only an exception behind it has them.
+
+    LiteLLM keeps the text of what it caught, and the OpenAI SDK from 3 on says no more in it
+    than the status, unless the body has the form of OpenAI's errors.
+    """
+    if best.status is None or best.body is not None:
+        return best
+    for other in readings:
+        if other.body is not None and other.facts.message and other.status is not None:
+            if other.status // 100 != best.status // 100:
+                break
+            return best._replace(body=other.body, facts=other.facts)
+    return best
+
+
+def _is_made_of(error: BaseException, fault: StreamFault) -> bool:
+    """Whether the library that raised *error* caught *fault* from below, and nobody else did.
+
+    LiteLLM makes its own exceptions of all others and names no cause. The first entry of a
+    traceback is where the exception got to: the host, for a fault that was raised to it.
+    """
+    trace = fault.__traceback__
+    if trace is None:
+        return False
+    where = str(trace.tb_frame.f_globals.get("__name__"))
+    return where.partition(".")[0] == type(error).__module__.partition(".")[0] == "litellm"
 
 
 def _read(error: BaseException) -> _Reading:
@@ -171,7 +202,8 @@ def _status(error: BaseException) -> int | None:
                 status = _http_status(_get(holder, name))
                 if status is not None:
                     return status
-    return None
+    details = _get(error, "details")  # pyreqwest
+    return _http_status(details.get("status")) if isinstance(details, Mapping) else None
 
 
 def _http_status(value: Any) -> int | None:
@@ -182,6 +214,8 @@ def _body(error: BaseException) -> Any:
     response = _get(error, "response")
     for name in _BODY_NAMES:
         body = _get(error, name)
+        if isinstance(body, Mapping) and "causes" in body:
+            continue  # pyreqwest's own words on what went wrong
         if isinstance(body, bytes | bytearray):
             body = parse(bytes(body))
         elif isinstance(body, str):
@@ -233,6 +267,10 @@ def _words(error: BaseException) -> str:
 
 def _text(error: BaseException) -> str:
     try:
-        return str(error)
+        text = str(error)
     except Exception:  # noqa: BLE001 - an exception that cannot say what it is
         return ""
+    message = _get(error, "message")
+    # Where nobody has said how, all that it was made of is printed (pyreqwest).
+    is_listed = len(error.args) > 1 and text == str(error.args)
+    return message if is_listed and isinstance(message, str) else text
