@@ -14,6 +14,8 @@ _JSON: Final = (b"{", b"[")
 # The longest end of a line and a blank line is CRLF CRLF.
 _END_BYTES: Final = 4
 _DONE_LINE: Final = re.compile(rb"(?:\A|(?<=[\r\n]))data:[ \t]*\[DONE\]")
+# Data lines without data at the end of the input: with a blank line they would be an event.
+_EMPTY_TAIL: Final = re.compile(rb"(?:\A|(?<=[\r\n]))(?:data:[ \t]*(?:\r\n|\n|\r|\Z))+\Z")
 _EVENT_ENDS: Final = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r)")
 
 
@@ -51,6 +53,8 @@ class WholeEvents:
             return self.close(out, is_well=is_well)
         if is_cut:
             out = self._without_half(out)
+        elif not self._is_json:
+            out = _EMPTY_TAIL.sub(b"", out)
         out = self.take(out) if out else out
         if not self._is_json and not self._end.endswith(b"\n\r"):  # (CRLF CR: a CRLF cut in two)
             out += missing_end(self._end, is_lines=False)
