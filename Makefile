@@ -142,8 +142,9 @@ test-sdks-suite: $(VENV)/.ready-test-$(BUILD)
 
 # LiteLLM's versions, each in an environment of its own, kept between runs: some minutes.
 VERSIONS ?=
+BUG_REPORTS_ARGS ?=
 bug-reports: $(VENV)/.ready-test-$(BUILD)
-	$(REQUIRE) BUG_REPORT_VERSIONS="$(VERSIONS)" $(PY) -m pytest tests/integrations/bug_reports $(PYTEST_ARGS)
+	$(REQUIRE) PYTHONPATH=tests/integrations $(PY) -m bug_reports $(VERSIONS) $(BUG_REPORTS_ARGS) -- $(PYTEST_ARGS)
 
 # The suite on $(PYTHON), in an environment of its own.
 test-python:
