@@ -416,6 +416,38 @@ def test_lines_of_json_become_an_event_each(
     run(main())
 
 
+@pytest.mark.parametrize("cut", [None, 1, 30])
+@pytest.mark.parametrize("end", [b"[DONE]\n", b"data: [DONE]\n\n", b"[DONE]"])
+def test_lines_of_json_that_have_a_mark_of_their_end(
+    make: Callable[..., Made], engine: Engine, end: bytes, cut: int | None
+) -> None:
+    async def main() -> None:
+        body = b"\n".join(LINES) + b"\n" + end
+        _, stream = make(*(reads(body, cut) if cut else [body]))
+        frames, fault = await collect_from(stream, stream.sse(done="always"))
+        wanted = b"".join(event(line) for line in LINES) + DONE
+        assert (b"".join(frames), fault) == (wanted, None)
+
+    run(main())
+
+
+def test_a_line_that_is_no_json_takes_no_other_with_it(
+    make: Callable[..., Made], engine: Engine
+) -> None:
+    async def main() -> None:
+        first, second, last = LINES
+        for junk in (b"junk", b"<p>\n</p>"):
+            pieces = [first + b"\n", junk + b"\n" + second + b"\n", last + b"\n"]
+            for parts in (pieces, [b"".join(pieces)]):
+                _, stream = make(*parts)
+                frames, fault = await collect_from(stream, stream.sse(done="always"))
+                broken = b"".join(b"data: " + line + b"\n" for line in junk.split(b"\n")) + b"\n"
+                wanted = event(first) + broken + event(second) + event(last) + DONE
+                assert (b"".join(frames), fault) == (wanted, None)
+
+    run(main())
+
+
 def test_a_whole_body_ends_with_done_once(make: Callable[..., Made]) -> None:
     """It comes out as the events of a stream."""
 

@@ -14,6 +14,8 @@ _JSON: Final = (b"{", b"[")
 # The longest end of a line and a blank line is CRLF CRLF.
 _END_BYTES: Final = 4
 _DONE_LINE: Final = re.compile(rb"(?:\A|(?<=[\r\n]))data:[ \t]*\[DONE\]")
+# Among lines of JSON.
+_BARE_DONE_LINE: Final = re.compile(rb"(?:\A|(?<=[\r\n]))[ \t]*(?:data:[ \t]*)?\[DONE\]")
 # Data lines without data at the end of the input: with a blank line they would be an event.
 _EMPTY_TAIL: Final = re.compile(rb"(?:\A|(?<=[\r\n]))(?:data:[ \t]*(?:\r\n|\n|\r|\Z))+\Z")
 _EVENT_ENDS: Final = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r)")
@@ -67,7 +69,8 @@ class WholeEvents:
             out: What stands behind ``[DONE]`` in it no client reads.
             is_well: The stream ended well. Otherwise its ``[DONE]`` is not sent on either.
         """
-        marker = _DONE_LINE.search(out)
+        is_json = begins_json(out) if self._is_json is None else self._is_json
+        marker = (_BARE_DONE_LINE if is_json else _DONE_LINE).search(out)
         out = self.take(out if marker is None else out[: marker.start()])
         if not self._is_json and not self._end.endswith(b"\n\r"):
             out += missing_end(self._end, is_lines=False)
@@ -88,11 +91,19 @@ def begins_json(data: bytes) -> bool | None:
 
 
 def _framed(out: bytes) -> bytes:
-    """Lines that are a document each as events, or one document over several lines as one."""
+    """Lines that are a document each as events, or one document over several lines as one.
+
+    What is neither stays apart from what can be read.
+    """
     lines = [line for line in out.removeprefix(BOM).splitlines() if line.strip()]
-    if lines and not _is_document(lines[0]):
+    readable = [_is_document(line) for line in lines]
+    if not all(readable) and _is_document(b"\n".join(lines)):
         return b"".join(b"data: " + line + b"\n" for line in lines) + b"\n"
-    return b"".join(b"data: " + line + b"\n\n" for line in lines)
+    made = []
+    for n, line in enumerate(lines):
+        is_open = not readable[n] and n + 1 < len(lines) and not readable[n + 1]
+        made.append(b"data: " + line + (b"\n" if is_open else b"\n\n"))
+    return b"".join(made)
 
 
 def _is_document(line: bytes) -> bool:
