@@ -5,11 +5,13 @@ gets the None cannot know why. A transport (`streamnorm.integrations.httpx`) see
 and notes it here; the fault for the None then says what the upstream said.
 
 What is noted belongs to the running task alone, unless a `call` was begun: that one is shared
-with the tasks that begin inside of it.
+with the tasks that begin inside of it. Outside of any `call` a transport notes nothing but what
+the client is known to swallow.
 """
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -53,11 +55,11 @@ class Call:
     """
 
     refusal: Refusal | None = None
-    # Whether `call` began it. What the last request was, if it was refused, and the caller
-    # that it came from where the call has no other mark.
+    # Whether `call` began it. What the last request was, if it was refused, and what lasts
+    # as long as the call where that has no other mark.
     _is_begun: bool = field(default=False, repr=False, compare=False)
     _request: Hashable = field(default=None, repr=False, compare=False)
-    _caller: object = field(default=None, repr=False, compare=False)
+    _lasting: weakref.ref[object] | None = field(default=None, repr=False, compare=False)
 
 
 _CALL: Final[ContextVar[Call | None]] = ContextVar("streamnorm_call", default=None)
@@ -65,7 +67,12 @@ _CALL: Final[ContextVar[Call | None]] = ContextVar("streamnorm_call", default=No
 
 @contextmanager
 def call() -> Iterator[Call]:
-    """Begin a call: what is noted inside belongs to it, and what was noted before does not."""
+    """Begin a call: what is noted inside belongs to it, and what was noted before does not.
+
+    It is meant for one call of one client. Of several that run in it at the same time, each
+    ends what another one noted, and equal requests of theirs are taken for one that is
+    repeated: the second 422 to them comes out as a 400. Give each one a call of its own.
+    """
     made, before = Call(_is_begun=True), _CALL.get()
     _CALL.set(made)
     try:
@@ -75,33 +82,50 @@ def call() -> Iterator[Call]:
         _CALL.set(before)
 
 
-def note(refusal: Refusal | None, request: Hashable = None, caller: object = None) -> None:
+def is_in_call() -> bool:
+    """Whether a `call` was begun."""
+    made = _CALL.get()
+    return made is not None and made._is_begun
+
+
+def note(refusal: Refusal | None, request: Hashable = None, lasting: object = None) -> None:
     """Note how a request was answered: by an error, or well (None).
 
     Args:
         refusal: The error.
         request: What tells the request from others, for `is_repeat`; None for nothing.
-        caller: What lives exactly as long as the call that the request belongs to. It is
-            held until the next answer is noted.
+        lasting: What is made for the call that the request belongs to, and lasts at least
+            as long. It is not kept alive.
     """
     made = _CALL.get()
     if made is not None and made._is_begun:
         made.refusal, made._request = refusal, request
         return
     if made is not None:
-        made._request = made._caller = None  # copies of this context may live on
+        made._request = made._lasting = None  # copies of this context may live on
     # A new one each time: tasks that began here have the old one, and are other calls.
-    new = None if refusal is None else Call(refusal, _request=request, _caller=caller)
+    new = None
+    if refusal is not None:
+        new = Call(refusal, _request=request, _lasting=_weak(lasting))
     if made is not new:
         _CALL.set(new)
 
 
-def is_repeat(request: Hashable, caller: object) -> bool:
+def is_repeat(request: Hashable, lasting: object) -> bool:
     """Whether the last request before this one, in the same call, was the same and refused."""
     made = _CALL.get()
     if made is None or request is None or made._request != request:
         return False
-    return made._is_begun or (caller is not None and made._caller is caller)
+    if made._is_begun:
+        return True
+    return lasting is not None and made._lasting is not None and made._lasting() is lasting
+
+
+def _weak(lasting: object) -> weakref.ref[object] | None:
+    try:
+        return None if lasting is None else weakref.ref(lasting)
+    except TypeError:
+        return None
 
 
 def forget() -> None:

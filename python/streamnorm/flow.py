@@ -124,6 +124,7 @@ class Flow:
         self.limits = limits
         # What is done below LiteLLM's stream wrapper, where that is the source.
         self._in_place: InPlace | None = None
+        self._is_answer = False  # of LiteLLM's own: no upstream streams it
 
     # What is known. -----------------------------------------------------------------
 
@@ -177,6 +178,7 @@ class Flow:
             from . import litellm_stream
 
             self._in_place = litellm_stream.wrap(wrapper, self._options, self._module)
+            self._is_answer = litellm_stream.is_answer(wrapper)
 
     def begin(self) -> None:
         """The first read begins."""
@@ -397,6 +399,8 @@ class Flow:
             if self._in_place is not None and self._in_place.reads_text:
                 # What is between delimiters was taken out: what is there now is the answer.
                 options = options._replace(tags="off", starts_in_reasoning=False)
+            elif self._is_answer:
+                options = options._replace(starts_in_reasoning=False)
             self._engine = ObjectNormalizer(options, output, keep=self.keep_objects)
             self._engine_name = OBJECTS_NAME
         return self._engine

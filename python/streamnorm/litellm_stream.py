@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
@@ -41,7 +42,20 @@ _EXTENSION: Final = "streamnorm"
 # LiteLLM asks for its class, and its end is a good one.
 _WHOLE: Final = "model_response"
 
+# Of an answer from LiteLLM's cache (caching/caching_handler.py).
+_CACHED: Final = "cached_response"
+
+# Generators of answers that nobody has sent (litellm/utils.py).
+_MADE_UP: Final = ("mock_completion_streaming_obj", "async_mock_completion_streaming_obj")
+
+# The class of LiteLLM's streams. Those of its router are of others, each around such a one,
+# whose logging object it shares (litellm/router.py).
+_PLAIN: Final = "CustomStreamWrapper"
+
 _ARROW: Final = "→"
+
+# What was done below the streams of calls that are logged.
+_of_calls: Final[weakref.WeakKeyDictionary[Any, weakref.ref[InPlace]]] = weakref.WeakKeyDictionary()
 
 
 class InPlace:
@@ -50,6 +64,8 @@ class InPlace:
     Attributes:
         error_factory: Makes what the wrapper is given for a fault; None for the fault itself.
         lines: What one of LiteLLM's handlers reads, None where it reads no lines.
+        headers: Of the response, where the wrapper knows them.
+        inside: What is done below the wrapper inside this one; None where there is none.
     """
 
     def __init__(self, options: Options, module: Engine) -> None:
@@ -63,7 +79,10 @@ class InPlace:
         self.error_factory: ErrorFactory | None = None
         self._text: Text | None = None
         self.lines: Any = None
+        self.headers: Any = None
+        self.inside: InPlace | None = None
         self._objects: ObjectNormalizer | None = None
+        self._has_shown = False
 
     @property
     def raised(self) -> StreamFault | None:
@@ -73,7 +92,16 @@ class InPlace:
     @property
     def reads_text(self) -> bool:
         """The chunks were normalised where they were text: tags, calls and the end as well."""
-        return self._text is not None and self._text.is_chat
+        if self._text is None:
+            return self.inside is not None and self.inside.reads_text
+        return self._text.is_chat
+
+    def shown(self) -> tuple[bool, bool]:
+        """Whether an answer, and whether reasoning, was in the objects that a handler gave."""
+        objects = self._objects
+        if objects is None:
+            return self._has_shown, False
+        return self._has_shown or objects.visible, objects.reasoning
 
     def report(self, above: Report) -> Report:
         """What was done below, as if what was written there had come out.
@@ -117,7 +145,12 @@ class InPlace:
         """*chunk*, an object that a handler gave, in normal form."""
         objects = self._objects
         if objects is None or not isinstance(peek_at(chunk, "choices"), list):
-            return [chunk]  # GenericStreamingChunk, text, what another API calls a chunk
+            # GenericStreamingChunk, text, what another API calls a chunk.
+            is_mute = isinstance(chunk, dict) and not (
+                chunk.get("text", True) or chunk.get("tool_use")
+            )
+            self._has_shown = self._has_shown or not is_mute
+            return [chunk]
         if isinstance(chunk, dict):
             return [chunk]
         made: list[Any] = objects.feed(chunk)
@@ -127,10 +160,12 @@ class InPlace:
         response = stream.response
         extensions = peek_at(response, "extensions")
         told = extensions.get(_EXTENSION) if isinstance(extensions, dict) else None
+        headers = headers_of(response)
+        text: Text
         if told is None:
-            text: Text = Body(self.options, self.module, headers_of(response))
+            text = Body(self.options, self.module, headers)
         else:
-            text = Told(told)
+            text = Told(told, headers)
         self._text = text
         read = getattr(response, name)
 
@@ -147,7 +182,7 @@ class InPlace:
         kind = type(lines)
         if not hasattr(kind, "__anext__") and not hasattr(kind, "__next__"):
             return False
-        text = self._text = Lines(self.options, self.module)
+        text = self._text = Lines(self.options, self.module, self.headers, self.shown)
         pump = (_AsyncPump if hasattr(kind, "__anext__") else _SyncPump)(lines, text, self)
         self.lines = lines
         for name in _LINES:
@@ -169,6 +204,7 @@ def wrap(wrapper: Any, options: Options, module: Engine) -> InPlace | None:
     if found is not None:
         return found
     made = InPlace(options, module)
+    made.headers = _headers_known(wrapper)
     stream = peek_at(wrapper, "completion_stream")
     if stream is not None:
         if _is_begun(wrapper, stream):
@@ -177,12 +213,44 @@ def wrap(wrapper: Any, options: Options, module: Engine) -> InPlace | None:
         if below is stream:
             return None
         wrapper.completion_stream = below
+        _relate(wrapper, made)
         return made
     make_call = peek_at(wrapper, "make_call")
     if not callable(make_call):
         return None
     wrapper.make_call = _lazily(make_call, made)
+    _relate(wrapper, made)
     return made
+
+
+def is_answer(wrapper: Any) -> bool:
+    """Whether no upstream streams what *wrapper* gives: it is cached, a mock, or was whole.
+
+    Reasoning that no delimiter begins is not there, or was taken out when it was sent.
+    """
+    if peek_at(wrapper, "custom_llm_provider") == _CACHED:
+        return True
+    stream = peek_at(wrapper, "completion_stream")
+    if isinstance(stream, Inner):
+        stream = stream._stream
+    return peek_at(stream, "__name__") in _MADE_UP or peek_at(stream, _WHOLE) is not None
+
+
+def _headers_known(wrapper: Any) -> dict[str, str] | None:
+    items = getattr(peek_at(wrapper, "_response_headers"), "items", None)
+    return None if items is None else {str(name): str(value) for name, value in items()}
+
+
+def _relate(wrapper: Any, made: InPlace) -> None:
+    """Note *made* for the call of *wrapper*; for one around another, find that of the other."""
+    call = peek_at(wrapper, "logging_obj")
+    try:
+        if type(wrapper).__name__ == _PLAIN:
+            _of_calls[call] = weakref.ref(made)
+        elif (found := _of_calls.get(call)) is not None:
+            made.inside = found()
+    except TypeError:
+        return  # None, or a stand-in that cannot be referred to
 
 
 def in_place(wrapper: Any) -> InPlace | None:

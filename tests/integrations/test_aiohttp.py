@@ -493,6 +493,48 @@ def test_the_end_of_the_body_behind_done_is_read() -> None:
     run(main())
 
 
+@pytest.mark.parametrize("path", ["/v1/{}/chat/completions", "/v1/{}"])
+def test_an_end_alone_is_read_to_the_end_where_faults_pass(path: str) -> None:
+    async def main() -> None:
+        async with Upstream() as up, session(faults="pass") as client:
+            for n in range(2):
+                gate = Gate()
+                up.add(f"x{n}", [DONE, gate, b": bye\n\n"])
+                async with client.get(up.origin + path.format(f"x{n}")) as response:
+                    assert await response.content.readexactly(len(DONE)) == DONE
+                    gate.open()
+                    assert await response.content.read() == b": bye\n\n"
+            assert up.open_connections == 1
+
+    run(main())
+
+
+def test_lines_of_json_elsewhere_are_files() -> None:
+    async def main() -> None:
+        async with Upstream() as up, session() as client:
+            body = chunk({"reasoning": "a"}) + b"\n"
+            up.add("x", [body], headers={"content-type": "application/jsonl"})
+            async with client.get(up.origin + "/v1/x") as response:
+                assert await response.read() == body
+
+    run(main())
+
+
+def test_other_events_pass_and_a_chunk_is_known() -> None:
+    async def main() -> None:
+        async with Upstream() as up, session() as client:
+            other = event(b'{"jsonrpc":"2.0","result":{"choices":[{"delta":{}}]}}')
+            log = b"data: 1\ndata: started\n\n"
+            up.add("other", [other, log])
+            up.add("chat", [other, log, *CUTS])
+            async with client.get(up.origin + "/v1/other") as response:
+                assert await response.read() == other + log
+            async with client.get(up.origin + "/v1/chat") as response:
+                assert await response.read() == other + log + EDITED
+
+    run(main())
+
+
 def test_a_connection_lost_behind_done_is_no_fault() -> None:
     async def main() -> None:
         async with Upstream() as up, session() as client:
@@ -535,6 +577,18 @@ def test_a_refusal_is_noted_while_it_is_read(decompress: bool) -> None:
                     assert raised.value.provider_message == "slow down"
                 async with client.get(up.url("x")) as response:
                     assert call.refusal is None
+
+    run(main())
+
+
+def test_what_is_raised_explains_no_later_none() -> None:
+    async def main() -> None:
+        async with Upstream() as up, session() as client:
+            up.add("e", [ERROR], 422)
+            for _ in range(2):
+                async with client.post(up.url("e"), json={}) as response:
+                    assert (response.status, await response.read()) == (422, ERROR)
+                assert captured.last() is None
 
     run(main())
 

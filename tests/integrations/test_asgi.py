@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -98,12 +99,101 @@ OTHERS = {
     "mcp": b'event: message\r\ndata: {"jsonrpc":"2.0","id":1,"result":{}}\r\n\r\n',
     "responses": b'event: response.created\ndata: {"type":"response.created"}\n\n',
     "messages": b': x\n\nevent: message_start\ndata: {"type":"message_start"}\n\n',
+    "a refused call": b'data: {"jsonrpc":"2.0","id":1,"error":{"code":-32601,"message":"no"}}\n\n',
+    "an error of Messages": b'event: error\ndata: {"type":"error","error":{"type":"x"}}\n\n',
+    "an error of Responses": b'event: error\ndata: {"type":"error","code":"x","message":"m"}\n\n',
+    "text": b"\xef\xbb\xbfdata: tick 1\r\rdata: tick 2\r\r",
+    "html": b"retry: 5\n\nevent: m\ndata: <div>\ndata: x</div>\n\n",
+    "a list": b"event: ready\ndata:\n\ndata: [1]\n\n",
+    "null": b"event: end\ndata: null\n\n",
+    "choices of another kind": b'data: {"choices":null,"error":null}\n\n',
+    "no blank line": b'id: 7\ndata: {"a":1}',
+}
+# (Their first event, and whether they are one where nothing says what was asked for.)
+CHATS = {
+    "a chunk": (THOUGHT, 200),
+    "a chunk over two lines": (b'data: {"choices":\ndata: []}\n\n', 502),
+    "an error": (b'data: {"error":{"message":"slow","code":429}}\n\n', 429),
+    "an error of another shape": (b'data: {"object":"error","message":"no","type":"x"}\n\n', 502),
+    "a bare error": (b'{"error":{"message":"slow","code":429}}', 429),
+    "a marker": (DONE, 502),
+    "a page": (b"\n<!DOCTYPE html>" + b"x" * 300 + b"\n\ndata: 1\n\n", 502),
+    "comments": (b": x\n\n: y\n\nretry: 5\n\n", 502),
+    "nothing": (b"", 502),
+    "gzip": (b"\x1f\x8b\x08\x00", 502),
 }
 
 
+def ways_to_cut(whole: bytes) -> list[list[bytes]]:
+    return [[whole], reads(whole, 1), *(random_cuts(whole, seed) for seed in range(3, 8))]
+
+
 @pytest.mark.parametrize("first", OTHERS.values(), ids=OTHERS)
+def test_other_streams_are_the_same_however_they_are_cut(engine: Engine, first: bytes) -> None:
+    """To the header that counts the bytes, and with what looks like a chat's error behind."""
+    rest = b"" if first.endswith(b"}") else b'data: {"error":{"message":"mine"}}\n\n'
+    whole = first + rest
+    head = start(content_length=str(len(whole)), etag='"a"')
+    for cut in ways_to_cut(whole):
+        messages = [head, *map(body, cut), END]
+        server = run(exchange(messages, scope(path="/events"), _engine_module=engine))
+        assert server.body == whole
+        assert server.headers["content-length"] == str(len(whole))
+        assert server.headers["etag"] == '"a"'
+
+
+@pytest.mark.parametrize(("first", "status"), CHATS.values(), ids=CHATS)
+def test_chat_completions_are_the_same_however_they_are_cut(
+    engine: Engine, first: bytes, status: int
+) -> None:
+    whole = first + (TEXT + DONE if status == 200 else b"")
+    told = set()
+    for cut in ways_to_cut(whole):
+        server = run(exchange(pieces(*cut), scope(path="/events"), _engine_module=engine))
+        assert server.status == status
+        told.add(server.body)
+    assert len(told) == 1
+    if status == 200:
+        assert told == {NORMAL + TEXT + DONE}
+
+
+@pytest.mark.parametrize(
+    ("lines", "is_chat"),
+    [
+        (b'{"a":1}\n{"b":2}\n', False),
+        (b"\n[1]\n", False),
+        (b'"x"', False),
+        (b"no JSON\n{}", False),
+        (b'{"choices":[]}\n', True),
+        (b'{"error":"no such model"}\n', True),
+    ],
+)
+def test_lines_of_something_else(engine: Engine, lines: bytes, is_chat: bool) -> None:
+    for cut in ways_to_cut(lines):
+        messages = [start("application/x-ndjson"), *map(body, cut), END]
+        server = run(exchange(messages, scope(path="/export"), _engine_module=engine))
+        assert (server.status >= 400) is is_chat
+        assert is_chat or server.body == lines
+
+
+@pytest.mark.parametrize("rest", [b'": 1}\n\ndata: x\n\n', b'":[],"a":1}\n\n' + TEXT + DONE])
+def test_what_a_limit_lets_go_before_the_first_event(engine: Engine, rest: bytes) -> None:
+    """Comments go out, half an event does not; nothing is lost or doubled, of either sort."""
+    idle = [b": hi\n\n", b"retry: 5\r", b"\n\r\n", b": half", b" a comment\n"]
+    half = b'data: {"choices'
+    messages = pieces(*idle, half, *reads(rest, 7))
+    request = scope(path="/events")
+    server = run(exchange(messages, request, peek_bytes=1, _engine_module=engine))
+    assert server.body == b"".join(idle) + half + rest
+    before = [message["body"] for message in server.sent[1:6]]
+    assert before[:2] == [b": hi\n\n", b"retry: 5\r\n\r\n"]
+    assert b": half a comment\n" in before
+
+
+@pytest.mark.parametrize("name", ["mcp", "responses", "messages"])
 @pytest.mark.parametrize("cut", [0, 3, 25])
-def test_streams_of_other_events_pass_as_they_are(engine: Engine, first: bytes, cut: int) -> None:
+def test_streams_of_other_events_pass_as_they_are(engine: Engine, name: str, cut: int) -> None:
+    first = OTHERS[name]
     # None of them ends as a chat completion does, and one has an error of its own.
     rest = b'data: {"error":{"message":"mine"}}\n\ndata: {"half":'
     sent = [body(first[:cut]), body(first[cut:]), body(rest), END]
@@ -116,7 +206,7 @@ def test_streams_of_other_events_pass_as_they_are(engine: Engine, first: bytes, 
 
 @pytest.mark.parametrize("path", ["/v1/chat/completions/", "/v2/completions"])
 def test_where_a_chat_completion_was_asked_for_other_events_are_none(path: str) -> None:
-    sent = pieces(*OTHERS.values())
+    sent = pieces(OTHERS["mcp"], OTHERS["responses"], OTHERS["messages"])
     server = run(exchange(sent, scope(path=path)))
     assert server.body.endswith(b'"blame":"transport"}}}\n\n')
     server = run(exchange(sent, scope(path="/events"), only=lambda _: True))
@@ -128,8 +218,6 @@ def test_a_chat_completion_is_one_wherever_it_comes_from() -> None:
     server = run(exchange(pieces(THOUGHT, TEXT, DONE), request))
     assert server.body == NORMAL + TEXT + DONE
     assert run(exchange(pieces(b": x\n\n"), request)).status == 502
-    error = b'data: {"error":{"message":"slow down","code":"rate_limit_exceeded"}}\n\n'
-    assert run(exchange(pieces(error), request)).status == 429
 
 
 def test_messages_that_are_no_body_go_out_while_the_head_is_held() -> None:
@@ -304,6 +392,11 @@ def test_a_message_behind_the_end_is_the_servers_to_judge() -> None:
 # Options. ---------------------------------------------------------------------------
 
 
+class AsyncCallable:
+    async def __call__(self, *_: Any) -> None:
+        raise AssertionError
+
+
 @pytest.mark.parametrize(
     ("options", "error"),
     [
@@ -318,6 +411,9 @@ def test_a_message_behind_the_end_is_the_servers_to_judge() -> None:
         ({"done": "never"}, ValueError),
         ({"only": "/v1"}, TypeError),
         ({"on_fault": 1}, TypeError),
+        ({"on_fault": asyncio.sleep}, TypeError),
+        ({"on_fault": AsyncCallable()}, TypeError),
+        ({"only": asyncio.sleep}, TypeError),
     ],
 )
 def test_wrong_options_are_found_when_the_app_is_made(options: Any, error: Any) -> None:

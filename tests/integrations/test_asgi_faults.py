@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 from collections.abc import AsyncGenerator
 from typing import Any
@@ -203,21 +204,78 @@ def test_trailers_of_a_failed_stream() -> None:
     ],
 )
 def test_an_upstreams_failure_that_the_app_raises(error: Exception, status: int) -> None:
-    """The client is told, and the server gets the exception as before."""
+    """The client is told, and the host; not the server, which would close the connection."""
+    told: list[StreamFault] = []
 
-    async def main(*messages: Any) -> Server:
-        server = Server()
-        app = NormalizeMiddleware(server.plays([start(), *messages, error]))
-        with pytest.raises(type(error)) as raised:
-            await app(scope(), server.receive, server.send)
-        assert raised.value is error
-        return server
+    def main(*messages: Any) -> Server:
+        told.clear()
+        return run(exchange([start(), *messages, error], on_fault=lambda f, _: told.append(f)))
 
-    server = run(main(body(ROLE)))
+    server = main(body(ROLE))
     assert server.status == status
     assert json.loads(server.body)["error"]["message"]
-    server = run(main(body(TEXT)))
+    server = main(body(TEXT))
     error_of(server, TEXT)
+    (fault,) = told
+    assert error in (fault, fault.__cause__)
+
+
+def test_an_upstreams_failure_is_logged_where_nobody_else_is_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def logged(*messages: Any, **options: Any) -> Server:
+        caplog.clear()
+        return run(exchange([start(), *messages, httpx.ReadError("cut")], **options))
+
+    error_of(logged(body(TEXT)), TEXT)
+    (record,) = caplog.records
+    assert (record.name, record.levelname) == ("streamnorm.asgi", "ERROR")
+    assert record.exc_info
+    assert isinstance(record.exc_info[1], httpx.ReadError)
+    logged(body(TEXT), on_fault=lambda *_: None)
+    assert not caplog.records
+    # Behind a good end, and behind a fault, it is no fault of the stream.
+    for before in ([body(TEXT + DONE)], [body(TEXT + DONE), END], [body(failed("x")), END]):
+        server = logged(*before, on_fault=lambda *_: None)
+        assert server.body
+        assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize("path", ["/events", "/v1/chat/completions"])
+def test_what_another_stream_raises_is_the_servers(path: str) -> None:
+    other = body(b"data: tick\n\n")
+    if path == "/events":
+        with pytest.raises(httpx.ReadError):
+            run(exchange([start(), other, httpx.ReadError("cut")], scope(path=path)))
+    else:
+        assert run(exchange([start(), other, httpx.ReadError("cut")], scope(path=path))).status
+
+
+def test_what_on_fault_raises_is_not_a_client_that_left() -> None:
+    """It reaches the server, but not the app, to which an OSError of `send` says so."""
+
+    async def main() -> None:
+        server, error = Server(), OSError("the log is down")
+
+        def note(*_: Any) -> None:
+            raise error
+
+        response = StreamingResponse(source(), media_type="text/event-stream")
+        with pytest.raises(OSError, match="log is down") as raised:
+            await NormalizeMiddleware(response, on_fault=note)(scope(), waits, server.send)
+        assert raised.value is error
+        assert server.status == 429
+        assert ends == ["well"]
+
+    async def source() -> AsyncGenerator[bytes, None]:
+        yield failed("slow", code=429)
+        ends.append("well")
+
+    async def waits() -> Any:
+        await asyncio.Event().wait()
+
+    ends: list[str] = []
+    run(main())
 
 
 @pytest.mark.parametrize("error", [ValueError("a mistake"), KeyError("secret")])
@@ -370,9 +428,77 @@ def test_a_streaming_response_is_stopped(spec: str, first: bytes) -> None:
         await NormalizeMiddleware(response)(scope(spec=spec), receive, send)
         assert server.status == (200 if first else 502)
         assert server.body.startswith(first)
-        # A server of the old sort cancels; there the background task runs, as it always did.
-        assert ran == ([True] if spec == "2.3" else [])
+        # For Starlette it is a client that left: then the background task runs.
+        assert ran == [True]
         await given.aclose()
+
+    run(main())
+
+
+@pytest.mark.parametrize("spec", ["2.3", "2.4"])
+def test_a_silent_upstream_is_left(spec: str) -> None:
+    """It has said its error and stays open; whoever reads from it has to hear of the end."""
+
+    async def main() -> None:
+        server, over, closed = Server(), asyncio.Event(), []
+
+        async def source() -> AsyncGenerator[bytes, None]:
+            try:
+                yield TEXT + failed("x")
+                await asyncio.Event().wait()
+            finally:
+                closed.append(True)
+
+        async def receive() -> Message:
+            await over.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message: Message) -> None:
+            await server.send(message)
+            if message["type"] == BODY and not message["more_body"]:
+                over.set()
+
+        async def app(told: Any, *channels: Any) -> None:
+            told["route"] = "r"
+            await StreamingResponse(source(), media_type="text/event-stream")(told, *channels)
+
+        request = scope(spec=spec)
+        await NormalizeMiddleware(app)(request, receive, send)
+        assert closed
+        # Servers and what stands outside see what the app noted, and their own version.
+        assert (request["route"], request["asgi"]["spec_version"]) == ("r", spec)
+
+    run(main())
+
+
+def test_what_a_stopped_app_read_from_is_closed_at_once() -> None:
+    """Nothing of ours holds its frames until the garbage collector comes."""
+
+    async def main() -> None:
+        closed: list[bool] = []
+
+        async def source() -> AsyncGenerator[bytes, None]:
+            try:
+                while True:
+                    yield failed("x")
+            finally:
+                closed.append(True)
+
+        async def app(_scope: Any, _receive: Any, send: Any) -> None:
+            read_from = source()  # which the frame holds
+            await send(start())
+            async for data in read_from:
+                await send(body(data))
+
+        server = Server()
+        gc.disable()
+        try:
+            await NormalizeMiddleware(app)(scope(spec="2.4"), server.receive, server.send)
+            for _ in range(5):
+                await asyncio.sleep(0)
+            assert closed
+        finally:
+            gc.enable()
 
     run(main())
 

@@ -132,6 +132,25 @@ def test_a_heartbeat_never_stands_inside_of_a_line() -> None:
     run(main())
 
 
+def test_no_heartbeat_in_a_stream_of_another_sort() -> None:
+    async def main() -> None:
+        server = Server()
+        event = b'data: {"jsonrpc":"2.0"}\n\n'
+
+        async def app(_scope: Any, _receive: Any, send: Any) -> None:
+            await send(start())
+            for data in (event, event[:9], event[9:]):
+                await send(body(data))
+                await asyncio.sleep(0.05)
+            await send(body(b"", more=False))
+
+        middleware = NormalizeMiddleware(app, heartbeat=0.01)
+        await middleware(scope(path="/mcp"), server.receive, server.send)
+        assert server.body == event + event
+
+    run(main())
+
+
 def test_a_silent_app_is_held_for_a_time_only() -> None:
     """With heartbeats there is a task that can let the head go, and then beat."""
 

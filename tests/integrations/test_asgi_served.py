@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
@@ -20,7 +21,7 @@ from starlette.responses import StreamingResponse
 from starlette.routing import Route
 
 from streamnorm.integrations.asgi import NormalizeMiddleware
-from streamnorm.upstream import Upstream
+from streamnorm.upstream import Abort, Upstream
 from streamnorm.upstream.streams import STREAMS, BundledStream
 
 from ..aio import run
@@ -154,6 +155,50 @@ def test_a_late_failure_is_an_event_and_the_connection_lives_on(origin: str, nam
             assert answer.headers["transfer-encoding"] == "chunked"
             assert answer.late_error(TEXT + TEXT)["code"] == LATE[name][1]
         assert client.post(path("deepseek")).body.endswith(DONE)
+
+
+@pytest.mark.parametrize(("first", "status"), [(TEXT, 200), (ROLE, 502)])
+def test_an_exception_does_not_cut_the_next_request(
+    up: Upstream, origin: str, first: bytes, status: int
+) -> None:
+    """The app raises what it told; the server must not close what the client goes on using."""
+    up.add("lost", [first, Abort()])
+    with connected(origin) as client:
+        for _ in range(20):
+            answer = client.post(path("lost"))
+            assert answer.status == status
+            assert b'"error":' in answer.body
+            assert client.post(path("deepseek")).body.endswith(DONE)
+
+
+def test_connections_to_the_upstream_are_kept() -> None:
+    """A relay reads on behind [DONE], to the end of the body, so the connection is free again."""
+    opened: list[str] = []
+
+    async def trace(name: str, _info: Any) -> None:
+        if name == "connection.connect_tcp.complete":
+            opened.append(name)
+
+    with upstream() as up:
+        client = httpx.AsyncClient(base_url=up.origin, timeout=None)
+
+        async def relay(request: Request) -> StreamingResponse:
+            sent = client.build_request("POST", request.url.path, extensions={"trace": trace})
+            answer = await client.send(sent, stream=True)
+            return StreamingResponse(answer.aiter_raw(), media_type="text/event-stream")
+
+        @asynccontextmanager
+        async def lifespan(_: Any) -> AsyncIterator[None]:
+            async with client:
+                yield
+
+        routes = [Route("/{path:path}", relay, methods=["POST"])]
+        app = Starlette(routes=routes, lifespan=lifespan)
+        app.add_middleware(NormalizeMiddleware)
+        with served(app) as origin, connected(origin) as gateway_client:
+            for _ in range(5):
+                assert gateway_client.post(path("vllm")).body.endswith(DONE)
+    assert len(opened) == 1
 
 
 def test_streams_one_after_the_other_on_one_connection(origin: str) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import importlib
 import inspect
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from typing import Any
 
 import httpx
@@ -15,7 +17,7 @@ import pytest
 from streamnorm import StreamFault, normalize_stream
 from streamnorm.integrations.httpx import NormalizingTransport
 from streamnorm.integrations.litellm import guard, install, wrap
-from streamnorm.upstream import Request, Route, Upstream
+from streamnorm.upstream import Gate, Request, Route, Upstream
 
 from .litellm_calls import (
     collect,
@@ -56,13 +58,14 @@ def state(litellm: Any) -> dict[str, Any]:
     """Everything of LiteLLM that could be changed from outside, and is not by its own calls."""
     from litellm.litellm_core_utils import streaming_handler
     from litellm.llms.custom_httpx import http_handler
-    from litellm.llms.openai import openai
+    from litellm.llms.openai import common_utils, openai
 
     found: dict[str, Any] = {}
     for module in (litellm, streaming_handler, http_handler, openai):
         found |= {f"{module.__name__}.{name}": value for name, value in vars(module).items()}
     for kind in (litellm.CustomStreamWrapper, http_handler.AsyncHTTPHandler,
-                 http_handler.HTTPHandler, openai.OpenAIChatCompletion):  # fmt: skip
+                 http_handler.HTTPHandler, openai.OpenAIChatCompletion,
+                 common_utils.BaseOpenAILLM):  # fmt: skip
         found |= {f"{kind.__name__}.{name}": value for name, value in vars(kind).items()}
     return found
 
@@ -96,7 +99,7 @@ def test_it_is_left_as_it_was(litellm: Any) -> None:
             before, clients = state(litellm), kept(litellm)
             with install():
                 assert changed(before, state(litellm)) == {
-                    "litellm.aclient_session", "litellm.client_session",
+                    "BaseOpenAILLM._get_async_http_client", "BaseOpenAILLM._get_sync_http_client",
                     "CustomStreamWrapper.__init__",
                 }  # fmt: skip
                 assert await read(litellm, up) == "why"
@@ -106,7 +109,11 @@ def test_it_is_left_as_it_was(litellm: Any) -> None:
                 )
                 assert text(chunks, "reasoning_content") == "why"
             assert changed(before, state(litellm)) == set()
-            assert kept(litellm) == clients
+            after = kept(litellm)
+            assert {key: after[key] for key in clients} == clients
+            new = [transport for key, (_, transport) in after.items() if key not in clients]
+            assert new
+            assert not any(isinstance(each, NormalizingTransport) for each in new)
             assert await read(litellm, up) == ""
 
     run(main())
@@ -133,6 +140,45 @@ def test_wrong_options_change_nothing(litellm: Any, options: Any, error: Any) ->
         install(**options)
     assert changed(before, state(litellm)) == set()
     install()()  # and it can be installed
+
+
+@pytest.mark.parametrize("name", ["aclient_session", "client_session"])
+def test_a_session_that_cannot_be_used_changes_nothing(
+    litellm: Any, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(litellm, name, object())
+        before = state(litellm)
+        with pytest.raises(TypeError, match=f"litellm.{name} has to be an httpx"):
+            install()
+        assert changed(before, state(litellm)) == set()
+    install()()  # and it can be installed
+
+
+def test_what_fails_half_way_is_undone(litellm: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Failing(httpx.Client):
+        @property
+        def _transport(self) -> Any:
+            raise RuntimeError("no transport")
+
+        @_transport.setter
+        def _transport(self, transport: Any) -> None:
+            pass
+
+    async def main() -> None:
+        async with httpx.AsyncClient() as session:
+            transport = session._transport
+            with monkeypatch.context() as patched:
+                patched.setattr(litellm, "aclient_session", session)
+                patched.setattr(litellm, "client_session", Failing())
+                before = state(litellm)
+                with pytest.raises(RuntimeError, match="no transport"):
+                    install()
+                assert changed(before, state(litellm)) == set()
+            assert session._transport is transport
+        install()()  # and it can be installed
+
+    run(main())
 
 
 def test_a_session_of_the_callers_own(litellm: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,6 +232,117 @@ def test_each_event_loop_is_served(litellm: Any) -> None:
     with Upstream.in_thread() as up, install():
         playing(up, THOUGHT)
         assert [run(main(up)) for _ in range(3)] == ["why"] * 3
+
+
+def test_event_loops_at_the_same_time(litellm: Any) -> None:
+    """A call in one thread leaves the stream alone that another one is reading."""
+    gate, is_read, found = Gate(), threading.Event(), []
+
+    def find(sent: Request) -> Route:
+        if "/held/" in sent.path:
+            return Route((THOUGHT[0], gate, *THOUGHT[1:]))
+        return Route(tuple(THOUGHT))
+
+    def run_alone(main: Coroutine[Any, Any, None]) -> None:
+        """Without what `run` does at the end to the clients of all event loops."""
+
+        async def whole() -> None:
+            await main
+            ours = f"-{id(asyncio.get_running_loop())}"
+            for key, client in list(litellm.in_memory_llm_clients_cache.cache_dict.items()):
+                if key.endswith(ours):
+                    await client._client.aclose()
+
+        asyncio.run(whole())
+
+    async def first(up: Upstream) -> None:
+        stream = await litellm.acompletion(**request(up) | {"api_base": f"{up.origin}/held"})
+        is_read.set()
+        found.append(await collect(stream))
+
+    async def others(up: Upstream) -> None:
+        for _ in range(2):
+            streams = [await litellm.acompletion(**request(up)) for _ in range(2)]
+            found.extend([await collect(stream) for stream in streams])
+        gate.open()
+
+    def reading(up: Upstream) -> None:
+        try:
+            run_alone(first(up))
+        finally:
+            is_read.set()
+
+    with Upstream.in_thread() as up, install():
+        up.otherwise(find)
+        thread = threading.Thread(target=reading, args=(up,))
+        thread.start()
+        is_read.wait()
+        try:
+            run_alone(others(up))
+        finally:
+            gate.open()
+            thread.join()
+    assert [error for _, error in found] == [None] * 5
+    assert [text(chunks, "reasoning_content") for chunks, _ in found] == ["why"] * 5
+
+
+def test_nothing_piles_up(litellm: Any) -> None:
+    """Installed again and again inside of an event loop, it adds no client and no connection."""
+
+    def clients() -> int:
+        gc.collect()
+        kinds = (httpx.Client, httpx.AsyncClient)
+        # (Not isinstance: other objects' properties would be asked.)
+        return sum(issubclass(type(each), kinds) for each in gc.get_objects())
+
+    async def main() -> None:
+        async with upstream(THOUGHT) as up:
+            await read(litellm, up)
+            before = clients(), up.open_connections
+            for _ in range(20):
+                with install():
+                    assert await read(litellm, up) == "why"
+            assert (clients(), up.open_connections) == before
+
+    run(main())
+
+
+def test_litellm_sees_which_clients_are_in_use(litellm: Any) -> None:
+    """It closes those that it has dropped as soon as no connection of theirs is."""
+    closer: Any = importlib.import_module("litellm.caching.evicted_client_closer")
+
+    def in_use() -> bool:
+        kept = litellm.in_memory_llm_clients_cache.cache_dict.values()
+        return any(closer._has_connection_in_flight(client) for client in kept)
+
+    async def main() -> None:
+        gate = Gate()
+        async with upstream([THOUGHT[0], gate, *THOUGHT[1:]]) as up:
+            with install():
+                stream = await litellm.acompletion(**request(up))
+                assert in_use()
+                gate.open()
+                assert (await collect(stream))[1] is None
+                await stream.aclose()
+                assert not in_use()
+
+    tidy()
+    run(main())
+
+
+def test_a_session_that_is_given_later(litellm: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        async with upstream(REFUSED, 422, "application/json") as up, httpx.AsyncClient() as client:
+            transport = client._transport
+            with install():
+                monkeypatch.setattr(litellm, "aclient_session", client)
+                with pytest.raises(litellm.BadRequestError, match=MESSAGE):
+                    await litellm.acompletion(**request(up) | {"api_key": "later"})
+                assert isinstance(client._transport, NormalizingTransport)
+            assert client._transport is transport
+
+    monkeypatch.setattr(litellm, "drop_params", True)
+    run(main())
 
 
 def test_options_reach_the_streams(litellm: Any) -> None:

@@ -20,6 +20,7 @@ from starlette.routing import Route
 
 from streamnorm import NormalizedStream, StreamFault, normalize_stream
 from streamnorm._engine import Engine
+from streamnorm.integrations.sse_starlette import to_event_source
 from streamnorm.integrations.starlette import to_response
 from streamnorm.upstream import Upstream
 from streamnorm.upstream.streams import STREAMS
@@ -285,6 +286,54 @@ def test_the_end_of_the_body(engine: Engine, steps: list[Any], rest: bytes | Non
         assert all(b'"so"' in event or event == b": hi" for event in before)
 
     run(main())
+
+
+@pytest.mark.parametrize("answer", [to_response, to_event_source])
+def test_a_background_task_runs_behind_all_of_it(answer: Answer) -> None:
+    """The upstream does not wait for it, and its OSError is no client that left."""
+
+    async def main() -> None:
+        source, seen = Script([TEXT, DONE, TEXT]), []
+
+        async def book() -> None:
+            seen.append(source.closes)
+            raise ConnectionRefusedError("the database is down")
+
+        stream = normalize_stream(source)
+        response = await answer(stream, background=BackgroundTask(book))
+        with pytest.raises(ConnectionRefusedError):
+            await told(response)
+        assert seen == [1]
+
+    asyncio.run(main())  # (sse-starlette leaves a task to the loop's end)
+
+
+@pytest.mark.parametrize("answer", [to_response, to_event_source])
+def test_the_content_type_is_not_the_hosts(answer: Answer) -> None:
+    async def main() -> None:
+        headers = {"Content-Type": "application/json", "X-A": "b"}
+        for steps in ([TEXT, DONE], [DONE]):
+            response = await answer(normalize_stream(Script(steps)), headers=headers)
+            kinds = [v for k, v in response.raw_headers if k.lower() == b"content-type"]
+            expected = b"application/json" if steps == [DONE] else b"text/event-stream"
+            assert [kind.partition(b";")[0] for kind in kinds] == [expected]
+            assert response.headers["x-a"] == "b"
+            await told(response)
+
+    asyncio.run(main())  # (sse-starlette leaves a task to the loop's end)
+
+
+def test_an_answer_that_is_no_stream_becomes_one(up: Upstream) -> None:
+    """What the page says of requests that ask for none."""
+    message = {"role": "assistant", "content": "so"}
+    choice = {"index": 0, "message": message, "finish_reason": "stop"}
+    whole = json.dumps({"id": "1", "object": "chat.completion", "choices": [choice]})
+    up.add("whole", [whole.encode()], 200, {"content-type": "application/json"})
+    with served(gateway_of("fastapi", up.origin)) as origin, connected(origin) as client:
+        answer = client.post(path("whole"))
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    assert b'"delta":' in answer.body
+    assert answer.body.endswith(DONE)
 
 
 def test_half_an_event_as_it_was_sent(engine: Engine) -> None:

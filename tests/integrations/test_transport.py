@@ -6,6 +6,8 @@ import asyncio
 import gzip
 import importlib
 import math
+import threading
+import time
 import zlib
 from typing import Any
 
@@ -314,7 +316,8 @@ def test_a_client_that_leaves(engine: Engine, library: str, leave: str) -> None:
                         await up.drained()
                     else:
                         await response.aclose()
-                        assert await reading == b""
+                        with pytest.raises(module.ReadError):  # as without us
+                            await reading
                 await response.aclose()
                 await response.aclose()
                 # Before the client is closed.
@@ -323,6 +326,124 @@ def test_a_client_that_leaves(engine: Engine, library: str, leave: str) -> None:
             assert up.requests[0].outcome == "client_left"
 
     run(main())
+
+
+@libraries
+@pytest.mark.parametrize("by", ["itself", "task"])
+def test_who_reads_a_closed_response_is_told(library: str, by: str) -> None:
+    module, integration = modules(library)
+
+    async def main() -> None:
+        async with Upstream() as up:
+            up.add("x", [event(chunk({"content": "a"})), math.inf])
+            up.add("whole", [BODY, math.inf])
+            async with integration.normalize_client(module.AsyncClient()) as client:
+                for name in ("x", "whole"):
+                    request = client.build_request("POST", up.url(name))
+                    response = await client.send(request, stream=True)
+                    pieces = response.aiter_raw()
+                    await anext(pieces)
+                    closing = response.aclose()
+                    await (closing if by == "itself" else asyncio.create_task(closing))
+                    if name == "x":
+                        with pytest.raises(module.ReadError) as caught:
+                            await anext(pieces)
+                        assert caught.value.request is request
+                    else:  # all of the answer is there
+                        assert [piece async for piece in pieces] == []
+            await up.drained()
+
+    run(main())
+
+
+@libraries
+def test_a_thread_that_reads_what_another_one_closes_is_told(library: str) -> None:
+    module, integration = modules(library)
+    gate, begun = Gate(), threading.Event()
+    first = event(chunk({"content": "a"}))
+    raised: list[BaseException] = []
+
+    def read(response: Any) -> None:
+        pieces = response.iter_raw()
+        next(pieces)
+        begun.set()
+        try:
+            list(pieces)
+        except Exception as error:  # noqa: BLE001
+            raised.append(error)
+
+    with Upstream.in_thread() as up:
+        up.add("x", [first, gate, first])
+        with integration.normalize_client(module.Client()) as client:
+            response = client.send(client.build_request("GET", up.url("x")), stream=True)
+            thread = threading.Thread(target=read, args=(response,))
+            thread.start()
+            begun.wait()
+            response.close()
+            gate.open()
+            thread.join()
+    assert [type(error) for error in raised] == [module.ReadError]
+
+
+@libraries
+def test_threads_share_one_inner_transport(library: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    module, integration = modules(library)
+    made = []
+
+    class Counted(module.HTTPTransport):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            made.append(self)
+            time.sleep(0.05)  # the others get on as far as they can
+            super().__init__()
+
+    monkeypatch.setattr(module, "HTTPTransport", Counted)
+    start = threading.Barrier(8)
+
+    def send() -> None:
+        start.wait()
+        client.post(up.url("x"))
+
+    with Upstream.in_thread() as up:
+        up.add("x", [BODY])
+        # (Not as a context manager, which makes it before there are threads.)
+        client = module.Client(transport=integration.NormalizingTransport())
+        threads = [threading.Thread(target=send) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        client.close()
+        drained(up)
+    assert len(made) == 1
+
+
+@libraries
+def test_lines_of_json_elsewhere_are_files(library: str) -> None:
+    module, integration = modules(library)
+    saved = (
+        LINES + b'{"id":"c","object":"chat.completion","choices":[{"message":{"content":"a"}}]}\n'
+    )
+    with Upstream.in_thread() as up:
+        up.add("file", [saved], headers={"content-type": "application/jsonl"})
+        with integration.normalize_client(module.Client()) as client:
+            response = client.get(up.origin + "/v1/file")
+    assert response.content == saved
+    assert "streamnorm" not in response.extensions
+
+
+@libraries
+@pytest.mark.parametrize("second", ["text/event-stream", "application/json"])
+def test_the_first_of_two_content_types_counts(library: str, second: str) -> None:
+    module, integration = modules(library)
+    fields = [("content-type", "text/event-stream"), ("content-type", second)]
+    for headers, is_edited in ((fields, True), (fields[::-1], second == "text/event-stream")):
+
+        def handle(request: Any, headers: Any = headers) -> Any:
+            return module.Response(200, headers=headers, content=BODY)
+
+        transport = integration.NormalizingTransport(module.MockTransport(handle))
+        with module.Client(transport=transport) as client:
+            assert client.post("http://up/x").content == (EDITED if is_edited else BODY)
 
 
 @libraries

@@ -11,7 +11,7 @@ import pytest
 from streamnorm import StreamFault, Timeouts
 from streamnorm._engine import Engine
 from streamnorm.fault_server import FAULTS, FaultCase, FaultServer
-from streamnorm.upstream import Abort, Gate, Upstream
+from streamnorm.upstream import Abort, Gate, Route, Upstream
 
 from ..aio import run
 from ..blocking import drained
@@ -257,6 +257,41 @@ def test_a_loss_behind_the_end_is_no_fault(library: str) -> None:
     run(main())
 
 
+@libraries
+@pytest.mark.parametrize("path", ["/v1/{}/chat/completions", "/v1/{}"])
+@pytest.mark.parametrize("is_async", [True, False])
+def test_an_end_alone_is_read_to_the_end_where_faults_pass(
+    library: str, path: str, is_async: bool
+) -> None:
+    module, integration = modules(library)
+    tail = b": bye\n\n" + FIRST
+
+    async def main() -> None:
+        async with Upstream() as up:
+            gates = [Gate(), Gate()]
+            for n, gate in enumerate(gates):
+                up.add(f"x{n}", [DONE, gate, tail[:9], tail[9:]])
+            client = integration.normalize_client(module.AsyncClient(), faults="pass")
+            async with client:
+                for n, gate in enumerate(gates):
+                    url = up.origin + path.format(f"x{n}")
+                    async with client.stream("POST", url) as response:
+                        pieces = response.aiter_raw()
+                        assert await anext(pieces) == DONE
+                        gate.open()
+                        assert b"".join([piece async for piece in pieces]) == tail
+                    assert up.open_connections == 1
+
+    def without_a_loop() -> None:
+        with Upstream.in_thread() as up:
+            up.add("x", [DONE, tail[:9], tail[9:]])
+            url = up.origin + path.format("x")
+            with integration.normalize_client(module.Client(), faults="pass") as client:
+                assert client.post(url).content == DONE + tail
+
+    run(main()) if is_async else without_a_loop()
+
+
 # Streams of other kinds. -----------------------------------------------------------
 
 MCP = event(b'{"jsonrpc":"2.0","id":1,"result":{}}') + event(
@@ -268,6 +303,21 @@ OTHERS = {
     "speech": event(b'{"type":"speech.audio.delta","audio":"aa"}'),
     "responses": event(b'{"type":"response.failed","response":{"error":{"message":"x"}}}')
     + event(b'{"type":"response.output_text.delta","delta":"hi"}'),
+    # What looks like a chunk, and is none.
+    "tool result": event(
+        b'{"jsonrpc":"2.0","id":1,"result":{"structuredContent":{"choices":[{"delta":{}}]}}}'
+    ),
+    "batch of jsonrpc": event(b'[{"choices":[{"delta":{"content":"x"}}]}]'),
+    "jsonrpc at the top": event(b'{"jsonrpc":"2.0","choices":[{"delta":{"content":"x"}}]}'),
+    "nested chunk": event(b'{"raw":{"choices":[{"index":0,"delta":{"content":"x"}}]}}'),
+    "poll": event(b'{"type":"poll.updated","choices":[{"id":1,"delta":{"votes":3}}]}'),
+    "choices of text": event(b'{"choices":["a","b"],"delta":{"content":"x"}}'),
+    "choices without": event(b'{"choices":[{"id":1,"delta":3}]}'),
+    "no object of choices": event(b'{"choices":{"delta":{"content":"x"}}}'),
+    # What has to stay as it is in the event.
+    "log": b'data: {"level":"info"}\ndata: started worker 3\n\n',
+    "two in one line": b'event: e\nid: 1\ndata: {"a":1}{"b":2}\n\n',
+    "cut": b'event: e\r\ndata: {"a":1}',
     "comments": b": ping\n\n",
     "text": b"data: hello\n\ndata: world\n\n",
     "html": b"<html>" + b"x" * 500 + b"</html>",
@@ -293,6 +343,35 @@ def test_other_event_streams_pass(engine: Engine, library: str, name: str, size:
                 # Where a chat completion is due, it is a fault.
                 _, error, _ = await read(client, up.url("x"))
                 assert isinstance(error, StreamFault)
+
+    run(main())
+
+
+@libraries
+def test_applications_at_invocations_pass(library: str) -> None:
+    module, integration = modules(library)
+    body = event(b'{"event":{"contentBlockDelta":{"text":"hi"}}}')
+    with Upstream.in_thread() as up:
+        up.otherwise(lambda request: Route((body,)))
+        with integration.normalize_client(module.Client()) as client:
+            assert client.post(up.origin + "/endpoints/x/invocations").content == body
+
+
+@libraries
+def test_another_large_event_passes_and_a_chunk_has_limits(library: str) -> None:
+    module, integration = modules(library)
+    large = event(b'{"image":"' + b"A" * 90_000 + b'"}')
+
+    async def main() -> None:
+        async with Upstream() as up:
+            up.add("x", [large[:40_000], large[40_000:], FIRST])
+            up.add("chat", [FIRST, large])
+            client = integration.normalize_client(module.AsyncClient(), max_event_bytes=30_000)
+            async with client:
+                data, error, _ = await read(client, up.origin + "/v1/x")
+                assert (data, error.kind) == (large + FIRST, "truncated")
+                data, error, _ = await read(client, up.origin + "/v1/chat")
+                assert (data, error.kind) == (FIRST, "too_large")
 
     run(main())
 

@@ -6,6 +6,7 @@ import asyncio
 import functools
 import gc
 import json
+import weakref
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
@@ -115,6 +116,44 @@ def test_litellm_raises_what_it_would_swallow(
                 assert len(up.requests) == 2 * n
                 bodies = [request.body for request in up.requests]
                 assert bodies == bodies[:1] * (2 * n)
+
+    with_sessions(dropping, monkeypatch, main)
+
+
+@pytest.mark.parametrize("is_async", [True, False])
+def test_what_litellm_raises_explains_no_later_none(
+    litellm: Any, monkeypatch: pytest.MonkeyPatch, is_async: bool
+) -> None:
+    async def main() -> None:
+        async with Upstream() as up:
+            up.add("x", [NO], 422, JSON)
+            call = litellm.acompletion if is_async else in_thread(litellm.completion)
+            with pytest.raises(litellm.BadRequestError, match="no such thing"):
+                await call(**asked(up))
+            assert captured.last() is None
+
+    with_sessions(litellm, monkeypatch, main)
+
+
+def test_a_none_keeps_nothing_of_its_caller_alive(
+    dropping: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Kept:
+        pass
+
+    async def main() -> None:
+        async with Upstream() as up:
+            up.otherwise(never)
+
+            async def call() -> weakref.ref[Kept]:
+                kept = Kept()
+                assert await dropping.acompletion(**asked(up, seed=1)) is None
+                return weakref.ref(kept)
+
+            kept = await call()
+            gc.collect()
+            assert captured.last() is not None
+            assert kept() is None
 
     with_sessions(dropping, monkeypatch, main)
 

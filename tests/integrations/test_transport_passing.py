@@ -39,8 +39,10 @@ BODIES = {
 }
 
 
-def passed(engine: Engine, parts: list[bytes], **kwargs: Any) -> tuple[bytes, Any]:
-    module = PassingEngine(engine, **kwargs)
+def passed(
+    engine: Engine, parts: list[bytes], *, is_told: bool = True, is_chat: bool = True
+) -> tuple[bytes, Any]:
+    module = PassingEngine(engine, is_told=is_told, is_chat=is_chat)
     made = module.normalizer(make_options({}), "sse")
     out = b""
     for part in parts:
@@ -52,7 +54,7 @@ def passed(engine: Engine, parts: list[bytes], **kwargs: Any) -> tuple[bytes, An
 def test_what_is_not_edited_comes_out_as_it_is(engine: Engine, name: str) -> None:
     body = BODIES[name]
     for parts in all_cuts(body):
-        out, made = passed(engine, parts, is_told=True)
+        out, made = passed(engine, parts)
         assert out == body, parts
         # The same fault as any engine finds, told at the end.
         plain = SSENormalizer(_engine_module=engine)
@@ -68,15 +70,59 @@ def test_other_streams_come_out_as_they_are(engine: Engine, name: str) -> None:
     # (Nothing in them is of a chat completion.)
     body = BODIES[name].replace(b'"choices"', b'"options"')
     for parts in all_cuts(body):
-        out, made = passed(engine, parts, is_told=False)
+        out, made = passed(engine, parts, is_told=False, is_chat=False)
         assert (out, made.fault) == (body, None), parts
+
+
+REASONING = event(chunk({"reasoning": "x"}))
+EDITED = REASONING.replace(b"reasoning", b"reasoning_content")
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
+@pytest.mark.parametrize("before", ["error", "two lines", "text", "comment", "json line"])
+def test_chunks_behind_other_events_are_edited(
+    engine: Engine, before: str, end: bytes, is_told: bool
+) -> None:
+    other = {
+        "error": ERROR,
+        "two lines": b'data: {"a": "choices"}\ndata: "delta"\n\n',
+        "text": b"id: 1\n\nx\n\n",
+        "comment": b"\xef\xbb\xbf: hi\n",
+        "json line": b'{"choices": [], "delta": 1}\n',
+    }[before].replace(b"\n", end)
+    for parts in all_cuts(other + (REASONING + DONE).replace(b"\n", end)):
+        out, made = passed(engine, parts, is_told=is_told, is_chat=False)
+        assert out == other + (EDITED + DONE).replace(b"\n", end), parts
+        assert (made.is_chat, made.done, made.events) == (True, True, 1)
+
+
+def test_nothing_but_an_event_is_held(engine: Engine) -> None:
+    made = PassingEngine(engine, is_told=False, is_chat=False).normalizer(make_options({}), "sse")
+    for data in (b": hb\n", b"\n", b": ", b"hb\r", b"\n", ERROR, b"data: x\n"):
+        held = data if data in (b": ", b"data: x\n") else b""
+        assert made.feed(data) == (b": hb\r" if data == b"hb\r" else b"" if held else data)
+    assert made.close() == b"data: x\n"
+
+
+def test_an_event_above_the_limit_is_not_held(engine: Engine) -> None:
+    options = make_options({"max_event_bytes": 100})
+    module = PassingEngine(engine, is_told=False, is_chat=False)
+    body = b"event: x\ndata: " + b"x" * 100 + b"\ndata: y\n\n"
+    for parts in all_cuts(body + REASONING):
+        made, out, taken = module.normalizer(options, "sse"), b"", 0
+        for part in parts:
+            taken += len(part)
+            out += made.feed(part)
+            assert taken - len(out) <= 100
+        assert out == body + EDITED
 
 
 def test_what_stands_before_a_fault_is_edited(engine: Engine) -> None:
     reasoning = event(chunk({"reasoning": "x"}))
     edited = reasoning.replace(b"reasoning", b"reasoning_content")
     for parts in all_cuts(reasoning + ERROR + reasoning):
-        out, _ = passed(engine, parts, is_told=True)
+        out, _ = passed(engine, parts)
         assert out == edited + ERROR + reasoning
 
 
@@ -90,4 +136,4 @@ def test_any_mixture_comes_out_as_it_is(pieces: list[bytes]) -> None:
     for name in ("python", "rust"):
         engine = load_engine(name)
         for parts in ([body], random_cuts(body, len(body))):
-            assert passed(engine, list(parts), is_told=True)[0] == body
+            assert passed(engine, list(parts))[0] == body

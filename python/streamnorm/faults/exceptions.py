@@ -17,6 +17,11 @@ _STATUS_NAMES: Final = ("status_code", "status", "code")
 _BODY_NAMES: Final = ("body", "details", "error")
 _HEADER_NAMES: Final = ("litellm_response_headers", "headers")
 
+# An attribute in which an exception tells what had come out of its stream: whether an answer,
+# and whether reasoning had. It goes on exceptions of HTTP clients that are raised inside of
+# other libraries (`streamnorm.litellm_text`).
+NOTE: Final = "_streamnorm_output"
+
 # Exceptions that are followed from one: a chain may be long, and may be a circle.
 _LONGEST_CHAIN: Final = 16
 
@@ -50,6 +55,9 @@ def from_exception(
     best = max(readings, key=lambda reading: reading.weight)
     fault = _fault(_worded_by_another(best, readings), error)
     fault.visible_output = any(_has_output(each) for each in chain)
+    noted = next((note for each in chain if (note := _get(each, NOTE)) is not None), None)
+    if isinstance(noted, tuple):
+        fault.visible_output, fault.reasoning_output = noted
     fault.__cause__ = error
     return fault
 

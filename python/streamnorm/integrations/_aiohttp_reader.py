@@ -159,7 +159,9 @@ class NormalizedReader(Reader):
         limits = make_limits(given.pop("timeouts", None), given.pop("min_throughput", None))
         self._passing: PassingEngine | None = None
         if faults == "pass" or not is_chat:
-            module = self._passing = PassingEngine(module, is_told=faults == "pass")
+            module = self._passing = PassingEngine(
+                module, is_told=faults == "pass", is_chat=is_chat
+            )
         self._flow = flow = Flow(
             engine=module,
             collect=given.pop("collect", True),
@@ -183,11 +185,12 @@ class NormalizedReader(Reader):
             out: bytes | None = await self._step()
             if out or not flow.is_over:
                 return out or b""
-        if flow.outcome().done and flow.fault is None:
+        fault = flow.fault
+        is_said = fault is not None and self._is_said(fault.kind)
+        if flow.outcome().done and not is_said:
             return await self._behind()
         self._stop()
-        fault = flow.fault
-        if fault is not None and self._is_said(fault.kind):
+        if is_said:
             raise flow.exception()
         if self._failed is not None:
             raise self._failed

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import AbstractAsyncContextManager, nullcontext
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from .. import faults
 from .._engine import Engine
 from ..alarm import is_in_task
 from ..options import OptionsDict
@@ -53,8 +55,11 @@ _BODY: Final = "http.response.body"
 # Files in place of a body, or of pieces of one.
 _FILES: Final = ("http.response.pathsend", "http.response.zerocopysend")
 # Since this version of the specification a server may raise from send() once the client
-# has left; before it, an app is only told by receive().
+# has left; before it, an app is only told by receive(). For the first Starlette does not
+# listen, and so would not hear that a stream has failed while its upstream is silent.
 _RAISES: Final = (2, 4)
+_LISTENS: Final = "2.3"
+_LOGGER: Final = logging.getLogger("streamnorm.asgi")
 
 
 class Settings(NamedTuple):
@@ -80,10 +85,18 @@ class Response:
     """
 
     def __init__(
-        self, settings: Settings, scope: Scope, receive: Receive, send: Send, *, is_chat: bool
+        self,
+        settings: Settings,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        *,
+        is_chat: bool,
+        raises: bool,
     ) -> None:
         self._settings = settings
         self._is_chat = is_chat
+        self._raises = raises  # where the client has left
         self._scope = scope
         self._receive = receive
         self._server_send = send
@@ -91,7 +104,9 @@ class Response:
         self._has_trailers = False
         self._body: Body | None = None
         self._is_over = False
+        self._has_failed = False
         self._has_left = False  # the client
+        self._hosts_error: Exception | None = None  # of ``on_fault``
         self._stop: Stopped | None = None
         # With heartbeats two tasks send.
         self._turn: AbstractAsyncContextManager[Any] = nullcontext()
@@ -113,6 +128,8 @@ class Response:
         """The app's ``send``."""
         body, kind = self._body, message["type"]
         if body is None:
+            if self._has_failed:
+                return  # a task that has outlived its app
             if kind == "http.response.start" and self._begins_stream(message):
                 return
             await self._send(message)
@@ -137,18 +154,38 @@ class Response:
             async with self._turn:
                 await self._put(body, body.end(), is_end=True)
 
-    async def fail(self, error: Exception) -> None:
-        """The app has raised *error*, which the server gets behind this.
+    async def fail(self, error: Exception) -> bool:
+        """The app has raised *error*; say whether that is dealt with.
 
-        Where it is an upstream's failure the client is told. What the server does about
-        other mistakes is not ours to change.
+        Where it is an upstream's failure the client is told, unless its stream had ended
+        already. The server must not hear of it too: it would close the connection, on
+        which the client may have sent its next request. What the server does about other
+        mistakes is not ours to change.
         """
         body = self._body
-        if body is not None and not self._is_over and not self._has_left:
+        if body is None or body.is_other or self._has_left or faults.recognise(error) is None:
+            return False
+        is_told = False
+        if not self._is_over:
             async with self._turn:
                 out = body.fail(error)
-                if body.fault is not None:
-                    await self._put(body, out, is_end=True)
+                if body.is_other:
+                    return False
+                is_told = body.fault is not None
+                await self._put(body, out, is_end=True)
+        if not is_told or self._settings.on_fault is None:
+            path = self._scope.get("path")
+            _LOGGER.error("%s: the app has raised: %s", path, error, exc_info=error)
+        return True
+
+    def raise_hosts(self) -> None:
+        """Raise what ``on_fault`` raised, for the server.
+
+        From the app's `send` an OSError would say that the client has left.
+        """
+        error, self._hosts_error = self._hosts_error, None
+        if error is not None:
+            raise error
 
     def is_stopped_by(self, error: BaseException) -> bool:
         """Whether *error* is only that the app was stopped after a fault."""
@@ -163,7 +200,11 @@ class Response:
         return error is stop or (is_renamed and stop in (error.__context__, error.__cause__))
 
     async def close(self) -> None:
-        """End the task that sends heartbeats."""
+        """End the task that sends heartbeats, and let go of the app's frames."""
+        # (Exceptions hold the frames that they passed, and those hold this.)
+        if self._stop is not None:
+            self._stop.__traceback__ = None
+        self._stop = self._body = None
         beating, self._beating = self._beating, None
         if beating is not None:
             import asyncio
@@ -172,10 +213,6 @@ class Response:
             await asyncio.wait((beating,))
 
     # Inside. ------------------------------------------------------------------------
-
-    @property
-    def _has_failed(self) -> bool:
-        return self._is_over and self._body is not None and self._body.fault is not None
 
     def _begins_stream(self, message: Message) -> bool:
         """Hold the head of a response back if its body is one to normalise."""
@@ -223,8 +260,7 @@ class Response:
         if not self._has_failed:
             await self._send(message)  # the server says what it thinks of that
         elif not is_end:
-            version = str(self._scope.get("asgi", {}).get("spec_version", "2.0"))
-            if tuple(map(int, version.split("."))) >= _RAISES:
+            if self._raises:
                 self._stop = Stopped("the stream failed, and its response has ended")
                 raise self._stop
             if is_in_task():
@@ -246,13 +282,13 @@ class Response:
         fault, start = body.fault, self._start
         if fault is None and body.is_held:
             return
-        self._is_over = is_end or fault is not None
+        self._is_over, self._has_failed = is_end or fault is not None, fault is not None
         self._start = None
         if start is not None:
             if fault is not None and body.is_held:
                 start, out = _refusal(start, fault)
                 self._has_trailers = False
-            else:
+            elif not body.is_other:
                 start["headers"] = [pair for pair in start["headers"] if pair[0] not in _OF_BYTES]
             await self._send(start)
         if out or self._is_over:
@@ -260,8 +296,15 @@ class Response:
         if fault is not None:
             if self._has_trailers:
                 await self._send({"type": "http.response.trailers", "headers": []})
-            if self._settings.on_fault is not None:
-                self._settings.on_fault(fault, self._scope)
+            self._tell_host(fault)
+
+    def _tell_host(self, fault: StreamFault) -> None:
+        if self._settings.on_fault is None:
+            return
+        try:
+            self._settings.on_fault(fault, self._scope)
+        except Exception as error:  # noqa: BLE001 - see `raise_hosts`
+            self._hosts_error = error
 
     async def _send(self, message: Message) -> None:
         try:
@@ -302,6 +345,15 @@ class Response:
                 except OSError:
                     return  # the client has left; the app will hear of it
                 pause = pause if pause > 0 else seconds
+
+
+def for_app(scope: Scope) -> Scope:
+    """The scope for the app: *scope*, or one whose server does not raise from send()."""
+    version = str(scope.get("asgi", {}).get("spec_version", "2.0"))
+    numbers = version.split(".")
+    if not all(map(str.isdigit, numbers)) or tuple(map(int, numbers)) < _RAISES:
+        return scope
+    return {**scope, "asgi": {**scope["asgi"], "spec_version": _LISTENS}}
 
 
 def _headers(message: Message) -> _Headers:

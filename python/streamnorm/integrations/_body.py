@@ -5,7 +5,6 @@ from __future__ import annotations
 from time import monotonic
 from typing import Final, NamedTuple
 
-from .. import faults
 from .._engine import Engine
 from ..faults import StreamFault
 from ..flow import Done, Flow
@@ -16,6 +15,7 @@ from ..stream import HEARTBEAT
 from ..timeouts import check_positive
 from ..whole_events import begins_json
 from ._error import error_bytes, error_event
+from ._first_event import FirstEvent
 from ._last_event import without_error
 
 _TAIL_BYTES: Final = 4
@@ -55,12 +55,13 @@ class Body:
         peek: How long it is held.
         done: See `streamnorm.NormalizedStream.sse`.
         is_lines: It was announced as lines of JSON, not as an event stream.
-        is_chat: It was asked for as a chat completion. Of others the first event tells: a
-            stream that begins with one of another sort passes as it is.
+        is_chat: It was asked for as a chat completion. Of others the first event tells (see
+            `_first_event`): a stream of another sort passes as it is.
         engine: The engine; None for the default.
 
     Attributes:
         is_held: Nothing may go out yet.
+        is_other: It is a stream of another sort.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class Body:
         engine: Engine | None = None,
     ) -> None:
         self.is_held: bool = True
+        self.is_other: bool = False
         self._flow = Flow(
             engine=engine, options=options, collect=False, limits=None, error_factory=None
         )
@@ -82,9 +84,8 @@ class Body:
         self._is_lines = is_lines
         self._began = monotonic()
         self._is_fed = False
-        self._is_chat = is_chat
-        self._is_other = False
-        self._raw: list[bytes] = []  # as it came, as long as either is possible
+        # As long as the stream may be either: until then the flow gets nothing.
+        self._first = None if is_chat else FirstEvent(options, is_lines=is_lines, engine=engine)
         # What went out last of the body, and whether a comment went out before it began.
         self._tail = b""
         self._is_json: bool | None = None
@@ -109,48 +110,66 @@ class Body:
     def take(self, data: bytes | bytearray | memoryview) -> bytes:
         """Take the next bytes of the body; return what can go out."""
         self._is_fed = True
-        if self._is_other:
+        if self.is_other:
             return bytes(data)
-        flow = self._flow
-        out = flow.take(data)
-        if not self._is_chat and self.is_held:
-            self._raw.append(bytes(data))
-            self._is_chat = flow.fault is not None or any("choices" in chunk for chunk in out or ())
-            if out and not self._is_chat:
-                return self._let_go()
-        return self._settled(out)
-
-    def _let_go(self) -> bytes:
-        """It is some other stream (of events of a tool server, of a browser's)."""
-        self._is_other, self.is_held = True, False
-        self._flow.leave()
-        return b"".join(self._raw)
+        first = self._first
+        if first is None:
+            return self._settled(self._flow.take(data))
+        is_chat = first.feed(bytes(data))
+        if is_chat is not None:
+            return self._decided(first, is_chat=is_chat)
+        if self.is_held and not self._is_enough(first.size):
+            return b""
+        return self.release()
 
     def end(self) -> bytes:
         """The body is over; return what can go out."""
-        return b"" if self._is_other else self._settled(self._flow.finish(None))
+        out, first = b"", self._first
+        if first is not None:
+            # Without any event it is taken for a chat completion, one that failed.
+            out = self._decided(first, is_chat=first.close() is not False)
+        if self.is_other or self.fault is not None:
+            return out
+        return out + self._settled(self._flow.finish(None))
 
     def fail(self, error: Exception) -> bytes:
-        """Reading the body raised *error*; return what can go out.
+        """Reading the body raised *error*, an upstream's failure; return what can go out.
 
-        Nothing happens where *error* says nothing of an upstream: then there is no fault.
+        A stream of another sort is left as it is, and so is one that had ended well.
         """
-        if self._is_other or faults.recognise(error) is None:
-            return b""
-        return self._settled(self._flow.finish(error))
+        out, first = b"", self._first
+        if first is not None:
+            out = self._decided(first, is_chat=True)
+        if self.is_other or self.fault is not None:
+            return out
+        return out + self._settled(self._flow.finish(error))
 
     def release(self) -> bytes:
         """Hold the body back no longer; return what can go out."""
-        self.is_held = False
-        return self._sent(b"".join(self._flow.choose("sse", (), self._done)))
+        if self.is_held:
+            self.is_held = False
+            ready = b"".join(self._flow.choose("sse", (), self._done))
+            if self._first is None:
+                return self._sent(ready)
+        return self._sent(b"" if self._first is None else self._first.idle())
 
     def heartbeat(self) -> bytes:
-        """A comment, or nothing where none may stand: inside of an event, and in JSON."""
-        # A CR may be half of a line end.
-        if self._is_lines or self._is_json or (self._tail and not self._tail.endswith(b"\n")):
+        """A comment; nothing inside of a line, in JSON, and in a stream of another sort."""
+        if self.is_other or self._is_lines or self._is_json:
+            return b""
+        if self._tail and not self._tail.endswith(b"\n"):  # (A CR may be half of a line end.)
             return b""
         self._has_beaten = True
         return HEARTBEAT
+
+    def _decided(self, first: FirstEvent, *, is_chat: bool) -> bytes:
+        """It is known now what the stream is; return what can go out."""
+        raw, self._first = bytes(first.raw), None
+        if is_chat:
+            return self._settled(self._flow.take(raw))
+        self.is_other, self.is_held = True, False
+        self._flow.leave()
+        return self._sent(raw)
 
     def _settled(self, out: bytes | None) -> bytes:
         if not self.is_held:
@@ -158,9 +177,12 @@ class Body:
         flow, peek = self._flow, self._peek
         if flow.is_visible(reasoning=peek.reasoning):
             return self.release()
-        left = self.held_for
-        is_enough = flow.is_over or flow.size >= peek.max_bytes or (left is not None and left <= 0)
+        is_enough = flow.is_over or self._is_enough(flow.size)
         return self.release() if is_enough and flow.fault is None else b""
+
+    def _is_enough(self, size: int) -> bool:
+        left = self.held_for
+        return size >= self._peek.max_bytes or (left is not None and left <= 0)
 
     def _sent(self, out: bytes) -> bytes:
         if not self._tail and self._has_beaten:

@@ -16,7 +16,9 @@ _TAIL_BYTES = 4
 class Frames:
     """The bytes of *stream*, and an error event where it did not end well.
 
-    An async iterator. Only what is no fault of the stream is raised: a mistake of the host's.
+    An async iterator. A fault is not raised, whatever the source raised that it was made of:
+    ``stream.fault`` and its ``__cause__`` tell. What is raised is a `TypeError` where the source
+    gave what is neither bytes, text nor a chunk.
     """
 
     def __init__(

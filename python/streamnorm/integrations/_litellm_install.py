@@ -1,38 +1,45 @@
 """What is changed in LiteLLM itself, and how it is changed back.
 
-Three places, each the only one that has these names in the versions 1.78.5, 1.81.5, 1.82.6
-and 1.106.2. (The transports that its own HTTP client makes have not: their factory was
-renamed, its clients are cached for an hour, and one handler overwrites what a transport
-had written.)
+The initialiser of its streams, and the two functions that give OpenAI's SDK its HTTP client:
+these alone have the same names in the versions 1.78.5, 1.81.5, 1.82.6 and 1.106.2. The clients
+stay LiteLLM's own, one for each event loop, with the proxies and certificates as configured,
+and are closed when it closes them. (The transports that its own HTTP client makes are left
+alone: their factory was renamed, its clients are cached for an hour, and one handler
+overwrites what a transport had written.)
 """
 
 from __future__ import annotations
 
-import asyncio
-import atexit
-import contextlib
 import functools
+import inspect
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
+from weakref import WeakKeyDictionary
 
+import httpx
 import litellm
 from litellm.litellm_core_utils.streaming_handler import CustomStreamWrapper
-from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler, HTTPHandler
 from litellm.llms.openai import openai as openai_calls
+from litellm.llms.openai.common_utils import BaseOpenAILLM
 
 from .. import captured
 from ..captured import Refusal
 from ..options import OptionsDict
-from .httpx import normalize_client
+from ._transport import normalize
+from .httpx import NormalizingTransport
 
 # Called with the exception of a refusal (status 422) that LiteLLM does not raise, for what
 # may be left out of the request (llms/openai/openai.py, all of its calls).
 _RECOVERY: Final = "drop_params_from_unprocessable_entity_error"
 
-_SESSIONS: Final = ("aclient_session", "client_session")
+# Globals of LiteLLM's for an HTTP client of the caller's own, and what it has to be.
+_SESSIONS: Final = (("aclient_session", httpx.AsyncClient), ("client_session", httpx.Client))
+
+# Static methods of `BaseOpenAILLM`: the caller's own client, or a new one.
+_FACTORIES: Final = ("_get_async_http_client", "_get_sync_http_client")
 
 
 class Installation:
@@ -45,6 +52,7 @@ class Installation:
     _lock: Final = threading.Lock()
 
     def __init__(self, wrap: Callable[[Any], Any], options: OptionsDict) -> None:
+        own = _own_sessions()
         with self._lock:
             if Installation._current is not None:
                 raise RuntimeError(
@@ -53,18 +61,18 @@ class Installation:
                 )
             Installation._current = self
         self._wrap: Callable[[Any], Any] | None = wrap
-        kept = {id(client._client): client._client for _, client in _sdk_clients()}
-        self._sessions = [_Session(name, options) for name in _SESSIONS]
-        # Those that were made before keep the HTTP client that they have.
-        own = [session.client for session in self._sessions]
-        self._changed = [
-            _Changed(client, options)
-            for client in kept.values()
-            if not any(client is other for other in own)
-        ]
-        self._bare_init = CustomStreamWrapper.__init__
-        self._init = self._wrapping(self._bare_init)
-        CustomStreamWrapper.__init__ = self._init  # type: ignore[method-assign]
+        self._clients = _Clients(options)
+        self._patches: list[_Patch] = []
+        try:
+            # Before the clients that are made already, so that none is missed.
+            for name in _FACTORIES:
+                self._patch(BaseOpenAILLM, name, lambda bare: staticmethod(self._changing(bare)))
+            self._patch(CustomStreamWrapper, "__init__", self._wrapping)
+            for client in (*own, *_kept()):
+                self._clients.change(client)
+        except BaseException:
+            self()
+            raise
 
     def __call__(self) -> None:
         """Leave LiteLLM as it was; a second call does nothing."""
@@ -72,14 +80,10 @@ class Installation:
             if Installation._current is not self:
                 return
             Installation._current = None
-        # Somebody else may have wrapped it since, and would be taken out with us.
-        if CustomStreamWrapper.__init__ is self._init:
-            CustomStreamWrapper.__init__ = self._bare_init  # type: ignore[method-assign]
+        for patch in self._patches:
+            patch.undo()
         self._wrap = None
-        for session in self._sessions:
-            session.restore()
-        for changed in self._changed:
-            changed.restore()
+        self._clients.restore()
 
     def __enter__(self) -> Installation:
         return self
@@ -92,6 +96,9 @@ class Installation:
     ) -> None:
         self()
 
+    def _patch(self, owner: type, name: str, made: Callable[[Callable[..., Any]], Any]) -> None:
+        self._patches.append(_Patch(owner, name, made(getattr(owner, name))))
+
     def _wrapping(self, bare: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(bare)
         def init(wrapper: Any, *args: Any, **kwargs: Any) -> None:
@@ -102,83 +109,104 @@ class Installation:
 
         return init
 
+    def _changing(self, bare: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(bare)
+        def factory(*args: Any, **kwargs: Any) -> Any:
+            client = bare(*args, **kwargs)
+            self._clients.change(client)
+            return client
 
-class _Changed:
-    """An HTTP client whose transports are normalising ones for the time being."""
-
-    def __init__(self, client: Any, options: OptionsDict) -> None:
-        self._client = client
-        self._transports = client._transport, dict(client._mounts)
-        normalize_client(client, **options)
-
-    def restore(self) -> None:
-        self._client._transport, self._client._mounts = self._transports
+        return factory
 
 
-class _Session:
-    """The HTTP client that LiteLLM gives to OpenAI's SDK, in one of its module's globals.
+class _Patch:
+    """An attribute of a class that has another value for the time being."""
 
-    Where there is none, one is made as LiteLLM makes its own: certificates, proxies and
-    aiohttp below httpx (which alone gets along with several event loops) are as configured.
+    def __init__(self, owner: type, name: str, value: Any) -> None:
+        self._owner, self._name, self._value = owner, name, value
+        self._before = inspect.getattr_static(owner, name)
+        setattr(owner, name, value)
+
+    def undo(self) -> None:
+        # Somebody else may have wrapped it since, and would be taken out with us.
+        if inspect.getattr_static(self._owner, self._name) is self._value:
+            setattr(self._owner, self._name, self._before)
+
+
+class _Transport(NormalizingTransport):
+    """Has what LiteLLM looks for in a transport.
+
+    Before it closes a client that it keeps no longer, it asks the client's transport for
+    connections in use, of httpx's or of its own one (caching/evicted_client_closer.py).
     """
 
-    def __init__(self, name: str, options: OptionsDict) -> None:
-        self._name = name
-        self._before: Any = getattr(litellm, name)
-        self.client: Any = self._before
-        if self._before is None:
-            handler = AsyncHTTPHandler() if name == _SESSIONS[0] else HTTPHandler()
-            self.client = handler.client
-            # The handler closes the client when it is collected: both go together.
-            self.client._streamnorm_handler = handler
-            atexit.register(self._close)
-        self._changed = _Changed(self.client, options)
-        setattr(litellm, name, self.client)
+    @property
+    def _pool(self) -> Any:
+        return self._inner._pool
+
+    @property
+    def client(self) -> Any:
+        return self._inner.client
+
+
+class _Clients:
+    """HTTP clients whose transports are normalising ones for the time being."""
+
+    def __init__(self, options: OptionsDict) -> None:
+        self._options = options
+        self._lock = threading.Lock()
+        self._is_over = False
+        # (LiteLLM drops clients with their event loop, and what is not closed then is
+        # closed as it is collected.)
+        self._before: WeakKeyDictionary[Any, tuple[Any, dict[Any, Any]]] = WeakKeyDictionary()
+
+    def change(self, client: Any) -> None:
+        """Normalise what *client* reads, unless that is done already."""
+        if not _is_httpx(client):
+            return
+        with self._lock:
+            if self._is_over or client in self._before:
+                return
+            self._before[client] = client._transport, dict(client._mounts)
+            normalize(client, _Transport, dict(self._options))
 
     def restore(self) -> None:
-        """Put back what was there, unless somebody has put something else there since."""
-        if getattr(litellm, self._name) is self.client:
-            setattr(litellm, self._name, self._before)
-        self._changed.restore()
-        if self._before is None:
-            # LiteLLM keeps clients of the SDK, each with the session of its time.
-            for key, client in _sdk_clients():
-                if client._client is self.client:
-                    _cache().delete_cache(key)
-            self._close()
-
-    def _close(self) -> None:
-        """Close the client that was made here, as soon as no stream can be reading through it.
-
-        While an event loop runs, one may: then this is left to the end of the process.
-        """
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            atexit.unregister(self._close)
-        else:
-            return
-        close = getattr(self.client, "aclose", None)
-        if close is None:
-            return  # a synchronous one: other threads may be reading
-        loop = asyncio.new_event_loop()
-        # (Connections of a loop that is closed cannot be closed well any more.)
-        with contextlib.suppress(Exception):
-            loop.run_until_complete(close())
-        loop.close()
+        """Give all of them the transports that they had."""
+        with self._lock:
+            self._is_over = True
+            for client, before in list(self._before.items()):
+                client._transport, client._mounts = before
+            self._before.clear()
 
 
-def _sdk_clients() -> list[tuple[str, Any]]:
-    """The clients of OpenAI's SDK that LiteLLM keeps, by their keys."""
+def _own_sessions() -> list[Any]:
+    """The caller's own HTTP clients.
+
+    Raises:
+        TypeError: One is something else, which OpenAI's SDK would not take either.
+    """
+    found = []
+    for name, kind in _SESSIONS:
+        session = getattr(litellm, name)
+        if session is not None and not isinstance(session, kind):
+            raise TypeError(
+                f"litellm.{name} has to be an httpx.{kind.__name__}, not {type(session).__name__}"
+            )
+        found.append(session)
+    return found
+
+
+def _kept() -> list[Any]:
+    """The HTTP clients of those clients of OpenAI's SDK that LiteLLM keeps."""
     return [
-        (key, client)
-        for key, client in list(_cache().cache_dict.items())
+        getattr(client, "_client", None)
+        for client in list(vars(litellm)["in_memory_llm_clients_cache"].cache_dict.values())
         if type(client).__module__.partition(".")[0] == "openai"
     ]
 
 
-def _cache() -> Any:
-    return vars(litellm)["in_memory_llm_clients_cache"]
+def _is_httpx(client: object) -> TypeGuard[httpx.Client | httpx.AsyncClient]:
+    return isinstance(client, httpx.Client | httpx.AsyncClient)
 
 
 # Refusals that LiteLLM does not raise. ----------------------------------------------

@@ -26,13 +26,13 @@ class Reads:
     Args:
         begin: Starts to iterate the bytes; not called before the first read.
         request: What sent for them; errors of the library's have to know it.
-        request_error: The class of these errors.
+        module: The library, whose errors they are.
     """
 
-    def __init__(self, begin: Callable[[], Any], request: Any, request_error: Any) -> None:
+    def __init__(self, begin: Callable[[], Any], request: Any, module: Any) -> None:
         self._begin = begin
         self._request = request
-        self._request_error = request_error
+        self._module = module
         self.iterator: Any = None
         self.error: Exception | None = None
 
@@ -45,9 +45,16 @@ class Reads:
     def noted(self, error: Exception) -> None:
         """Keep what a read raised."""
         self.error = error
-        if isinstance(error, self._request_error):
+        if isinstance(error, self._module.RequestError):
             known: Any = error
             known.request = self._request
+
+    def cut(self) -> Exception:
+        """What is raised where the body was closed before its end: as without us."""
+        made: Exception = self.error or self._module.ReadError(
+            "the response was closed before its end", request=self._request
+        )
+        return made
 
 
 class AsyncReads(Reads):
@@ -117,7 +124,8 @@ class _Body:
         self._passing: PassingEngine | None = None
         if faults == "pass" or not is_chat:
             module = options.get("_engine_module") or _engine.engine
-            self._passing = PassingEngine(module, is_told=faults == "pass")
+            is_told = faults == "pass"
+            self._passing = PassingEngine(module, is_told=is_told, is_chat=is_chat)
             options = {**options, "_engine_module": self._passing}
         if not is_chat:
             # Some event streams stay open, and silent, for hours.
@@ -125,6 +133,7 @@ class _Body:
         self._options = options
         self._is_behind = False
         self._is_closed = False
+        self._is_over = False  # its end was read, or an error
 
     def _raised(self, error: BaseException) -> BaseException | None:
         """What the client gets to see where reading raised *error*; None for the end."""
@@ -143,6 +152,15 @@ class _Body:
         """
         fault = self.items.fault
         return fault is not None and fault.kind == "empty" and self._is_said("empty")
+
+    def _is_cut(self) -> bool:
+        """Whether it was closed before its end: a task or thread that reads on must know."""
+        return self._is_closed and not self.items.outcome.done
+
+    def _is_well_for_client(self) -> bool:
+        """Whether what was wrong is not said, and more may follow the mark of the end."""
+        fault = self.items.fault
+        return fault is not None and not self._is_said(fault.kind) and self.items.outcome.done
 
     def _is_said(self, kind: str) -> bool:
         return self._passing is None or kind in OWN_KINDS or self._passing.is_chat
@@ -165,12 +183,17 @@ class AsyncBody(_Body):
         return self
 
     async def __anext__(self) -> bytes:
-        if self._is_closed:
+        if self._is_over:
             raise StopAsyncIteration
         failed: BaseException | None = None
         try:
+            if self._is_cut():
+                raise StopAsyncIteration
             data: bytes = await self._next()
         except StopAsyncIteration:
+            self._is_over = True
+            if self._is_cut():
+                raise self._reads.cut() from None
             await self.aclose()
             raise
         except GeneratorExit:
@@ -179,6 +202,7 @@ class AsyncBody(_Body):
             failed = error
         else:
             return data
+        self._is_over = True
         with suppress(Exception):  # a better error is on its way
             await self.aclose()
         raised = self._raised(failed)
@@ -195,9 +219,12 @@ class AsyncBody(_Body):
             except StopAsyncIteration:
                 if not self.items.outcome.done:
                     raise
-                self._is_behind = True
+            except Exception:
+                if not self._is_well_for_client():
+                    raise
             else:
                 return data
+            self._is_behind = True
         rest: bytes = await self._reads.__anext__()
         return rest
 
@@ -225,18 +252,24 @@ class SyncBody(_Body):
         return self
 
     def __next__(self) -> bytes:
-        if self._is_closed:
+        if self._is_over:
             raise StopIteration
         failed: BaseException | None = None
         try:
+            if self._is_cut():
+                raise StopIteration
             data = self._next()
         except StopIteration:
+            self._is_over = True
+            if self._is_cut():
+                raise self._reads.cut() from None
             self.close()
             raise
         except BaseException as error:  # noqa: BLE001 - raised below
             failed = error
         else:
             return data
+        self._is_over = True
         with suppress(Exception):  # a better error is on its way
             self.close()
         raised = self._raised(failed)
@@ -253,9 +286,12 @@ class SyncBody(_Body):
             except StopIteration:
                 if not self.items.outcome.done:
                     raise
-                self._is_behind = True
+            except Exception:
+                if not self._is_well_for_client():
+                    raise
             else:
                 return data
+            self._is_behind = True
         rest: bytes = next(self._reads)
         return rest
 

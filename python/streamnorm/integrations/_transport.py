@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator
 from hashlib import sha256
+from threading import Lock
 from types import ModuleType, TracebackType
 from typing import Any, ClassVar, Final, NamedTuple
 
@@ -11,11 +12,14 @@ from .. import captured
 from ..captured import Refusal
 from ..flow import Flow
 from ..timeouts import make_limits
-from ._calls import caller
-from ._kinds import CHAT_PATHS, EVENT_STREAM, LINES
+from ._calls import is_swallowed_repeat
+from ._kinds import is_chat, is_streamed
 from ._streams import EXTENSION, AsyncReads, SyncReads
 
 _BODILESS: Final = (204, 205)
+
+# Threads that share a client may send their first requests at the same time.
+_MAKING: Final = Lock()
 
 
 class Library(NamedTuple):
@@ -36,7 +40,8 @@ class Transport:
             HTTP transport with its defaults, made at the first use. It is closed with this
             one.
         faults: ``raise``: a stream that did not end well raises a `StreamFault`, once all
-            of its bytes are delivered. ``pass``: it ends as it would without us; what was
+            of its bytes are delivered (but for what docs/integrations/httpx.md excepts).
+            ``pass``: it ends as it would without us; what was
             wrong is noted in ``response.extensions["streamnorm"].fault``.
         collect, timeouts, min_throughput, error_factory, options: See `normalize_stream`.
             A time limit that is passed, or a limit in bytes, raises in either case.
@@ -115,7 +120,10 @@ class Transport:
     def _half(self, method: str, default: str) -> Any:
         inner = self._existing(default)
         if inner is None:
-            inner = self._made[default] = getattr(self._library.module, default)()
+            with _MAKING:
+                inner = self._existing(default)
+                if inner is None:
+                    inner = self._made[default] = getattr(self._library.module, default)()
         if not hasattr(inner, method):
             raise TypeError(
                 f"the inner transport {type(inner).__name__} has no {method}(): "
@@ -150,8 +158,10 @@ class Transport:
         status = response.status_code
         if request.method == "HEAD" or not 200 <= status < 300 or status in _BODILESS:
             return False
-        kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if kind != EVENT_STREAM and kind not in LINES:
+        # (The first, as aiohttp: httpx joins several.)
+        kinds = response.headers.get_list("content-type") or [""]
+        kind = kinds[0].partition(";")[0].strip().lower()
+        if not is_streamed(kind, request.url.path):
             return False
         # What the library cannot decode it would leave as it is.
         return all(coding in self._codings() for coding in _codings_of(response))
@@ -166,13 +176,16 @@ class Transport:
         reads: Any
         if is_async:
             begin = response.aiter_bytes if _codings_of(response) else response.stream.__aiter__
-            reads = AsyncReads(begin, request, module.RequestError)
+            reads = AsyncReads(begin, request, module)
         else:
             begin = response.iter_bytes if _codings_of(response) else response.stream.__iter__
-            reads = SyncReads(begin, request, module.RequestError)
-        is_chat = request.url.path.rstrip("/").endswith(CHAT_PATHS)
+            reads = SyncReads(begin, request, module)
         body = body_class(
-            response, reads, faults=self._faults, is_chat=is_chat, options=self._options
+            response,
+            reads,
+            faults=self._faults,
+            is_chat=is_chat(request.url.path),
+            options=self._options,
         )
         headers = response.headers.copy()
         for name in ("content-length", "content-encoding"):
@@ -185,23 +198,16 @@ class Transport:
         )
 
     def _refused(self, request: Any, response: Any, copy_class: Any) -> Any:
-        status = response.status_code
         headers = {name.lower(): value for name, value in response.headers.items()}
-        refusal = Refusal(status, headers)
+        refusal = Refusal(response.status_code, headers)
         if response.is_stream_consumed:
             refusal.add(response.content)
         else:
             codings = _codings_of(response)
             decoded = self._decoder(codings) if codings else None
             response.stream = copy_class(response.stream, refusal, decoded)
-        asked = from_here = None
-        if status in captured.SWALLOWED:
-            asked, from_here = self._asked(request), caller()
-        is_repeat = captured.is_repeat(asked, from_here)
-        captured.note(refusal, asked, from_here)
-        if is_repeat:
+        if is_swallowed_repeat(refusal, lambda: self._asked(request)):
             _say_bad_request(response)
-            captured.forget()
         return response
 
     def _asked(self, request: Any) -> Hashable:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 try:
     import aiohttp
-except ImportError as error:
+except ImportError as _error:
     raise ImportError(
         "streamnorm.integrations.aiohttp needs aiohttp: pip install 'streamnorm[aiohttp]'"
-    ) from error
+    ) from _error
 
 if not hasattr(aiohttp, "ClientMiddlewareType"):
     raise ImportError(
@@ -27,8 +27,8 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from .. import captured
 from ..captured import Refusal
 from ._aiohttp_reader import CODINGS, CopyReader, NormalizedReader, Reader
-from ._calls import caller
-from ._kinds import CHAT_PATHS, EVENT_STREAM, LINES
+from ._calls import is_swallowed_repeat
+from ._kinds import is_chat, is_streamed
 from ._transport import check
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def normalize_middleware(**options: Unpack[TransportOptions]) -> aiohttp.ClientM
                 response,
                 _coding(response),
                 faults=faults,
-                is_chat=request.url.path.rstrip("/").endswith(CHAT_PATHS),
+                is_chat=is_chat(request.url.path),
                 options=given,
             )
             _drop_headers(response)
@@ -97,7 +97,7 @@ def _is_rewritten(request: aiohttp.ClientRequest, response: aiohttp.ClientRespon
     status = response.status
     if request.method == "HEAD" or not 200 <= status < 300 or status in _BODILESS:
         return False
-    if response.content_type != EVENT_STREAM and response.content_type not in LINES:
+    if not is_streamed(response.content_type, request.url.path):
         return False
     body = response.content
     if body.total_bytes and body.at_eof():
@@ -130,15 +130,9 @@ def _keep_refusal(request: aiohttp.ClientRequest, response: aiohttp.ClientRespon
     headers = {name.lower(): value for name, value in response.headers.items()}
     refusal = Refusal(response.status, headers)
     response.content = CopyReader(response, refusal, _coding(response))
-    asked = from_here = None
-    if response.status in captured.SWALLOWED:
-        asked, from_here = _asked(request), caller()
-        if captured.is_repeat(asked, from_here):
-            # LiteLLM answers two of them in a row with None; a 400 it raises.
-            response.status, response.reason = 400, "Bad Request"
-            captured.note(None)
-            return
-    captured.note(refusal, asked, from_here)
+    if is_swallowed_repeat(refusal, lambda: _asked(request)):
+        # LiteLLM answers two of them in a row with None; a 400 it raises.
+        response.status, response.reason = 400, "Bad Request"
 
 
 def _asked(request: aiohttp.ClientRequest) -> Hashable:

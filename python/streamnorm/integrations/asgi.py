@@ -9,13 +9,14 @@ Pure ASGI 3, without a framework::
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, MutableMapping
+from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any
 
 from .._engine import Engine
 from ..options import OptionsDict, make_options
 from ..stream import PEEK_BYTES, PEEK_SECONDS
 from ..timeouts import check_positive
-from ._asgi_response import Response, Settings
+from ._asgi_response import Response, Settings, for_app
 from ._body import Peek
 from ._kinds import CHAT_PATHS
 
@@ -44,7 +45,7 @@ class NormalizeMiddleware:
         only: Called with the scope of each HTTP request; a false answer leaves its response
             alone, and a true one says that it is a chat completion. None for all requests:
             where the path does not end as one of a chat completion (``CHAT_PATHS`` of
-            ``_kinds``), a stream that begins with an event of another sort passes as it is.
+            ``_kinds``), a stream whose first event with data is of another sort passes as it is.
         peek_reasoning: Reasoning text counts as visible, so it goes out at once.
         peek_bytes: Hold no more than so many bytes of the body back.
         peek_timeout: Hold nothing back for longer than so many seconds; None for no limit. It
@@ -54,7 +55,8 @@ class NormalizeMiddleware:
         heartbeat: Seconds of silence, once the response has begun, after which a comment
             line, ``: hb``, goes out; None for none. Needs asyncio, and a task per response.
         on_fault: Called with the fault and the scope, for logs. What it raises goes to the
-            server.
+            server, once the app is over. None: a failure of an upstream that the app has raised
+            is logged (``streamnorm.asgi``), since the server does not get it.
         options: See `streamnorm.options.Options`.
 
     Raises:
@@ -85,6 +87,8 @@ class NormalizeMiddleware:
         for name, called in (("only", only), ("on_fault", on_fault)):
             if called is not None and not callable(called):
                 raise TypeError(f"{name} must be callable or None, not {type(called).__name__}")
+            if _is_async(called):
+                raise TypeError(f"{name} must be a plain function: nobody would await it")
         self.app = app
         self._only = only
         self._settings = Settings(options, peek, done, heartbeat, on_fault, _engine_module)
@@ -97,13 +101,23 @@ class NormalizeMiddleware:
             await self.app(scope, receive, send)
             return
         is_chat = self._only is not None or scope["path"].rstrip("/").endswith(CHAT_PATHS)
-        response = Response(self._settings, scope, receive, send, is_chat=is_chat)
+        told = for_app(scope)
+        response = Response(
+            self._settings, told, receive, send, is_chat=is_chat, raises=told is not scope
+        )
         try:
-            await self.app(scope, response.receive, response.send)
+            await self.app(told, response.receive, response.send)
             await response.end()
         except Exception as error:
-            if not response.is_stopped_by(error):
-                await response.fail(error)
+            if not response.is_stopped_by(error) and not await response.fail(error):
                 raise
         finally:
             await response.close()
+            if told is not scope:  # what apps say there of their routes, servers may read
+                scope.update({**told, "asgi": scope["asgi"]})
+        response.raise_hosts()
+
+
+def _is_async(called: object) -> bool:
+    call = getattr(type(called), "__call__", None)  # noqa: B004 - of an object with one
+    return iscoroutinefunction(called) or iscoroutinefunction(call)

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 try:
     import httpx
-except ImportError as error:
+except ImportError as _error:
     raise ImportError(
         "streamnorm.integrations.httpx needs httpx: pip install 'streamnorm[httpx]'"
-    ) from error
+    ) from _error
 
 from ._streams import AsyncBody, AsyncCopy, SyncBody, SyncCopy
 from ._transport import Library, Transport, normalize

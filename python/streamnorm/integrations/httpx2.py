@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 try:
     import httpx2
-except ImportError as error:
+except ImportError as _error:
     raise ImportError(
         "streamnorm.integrations.httpx2 needs httpx2: pip install 'streamnorm[httpx2]'"
-    ) from error
+    ) from _error
 
 from ._streams import AsyncBody, AsyncCopy, SyncBody, SyncCopy
 from ._transport import Library, Transport, normalize

@@ -3,15 +3,16 @@
 ``langchain_openai`` builds its messages from the members of a delta that OpenAI knows, so
 reasoning is lost whatever transport is below. The mixin here does two things: it has the
 model read through a normalising transport (`streamnorm.integrations.openai`), and it carries
-the one key that reasoning has behind that into the messages.
+the one key that reasoning has behind that into the messages. From there ``content_blocks``
+has it, for which LangChain's translator for OpenAI is wrapped: see `KEY`.
 """
 
 from __future__ import annotations
 
-import copy
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
 from .. import echo_message, normalize_response
@@ -20,13 +21,14 @@ from ..options import Options
 try:
     from langchain_core.messages import AIMessage
     from langchain_core.messages.ai import subtract_usage
+    from langchain_core.messages.block_translators import get_translator, register_translator
     from langchain_openai import ChatOpenAI
     from pydantic import BaseModel, Field, model_validator
-except ImportError as error:
+except ImportError as _error:
     raise ImportError(
         "streamnorm.integrations.langchain needs langchain-openai: "
         "pip install 'streamnorm[langchain]'"
-    ) from error
+    ) from _error
 
 from ._kinds import CHAT_PATHS
 from .openai import normalize_openai
@@ -34,8 +36,15 @@ from .openai import normalize_openai
 __all__ = ["KEY", "NormalizedChatOpenAI", "StreamnormMixin"]
 
 # The name under which LangChain's own integrations (langchain-deepseek 1.1, -xai 1.3) put
-# reasoning into ``additional_kwargs``, and from which ``content_blocks`` reads it.
+# reasoning into ``additional_kwargs``. ``content_blocks`` (and the content of
+# ``output_version="v1"``, which is made of those) reads it there for the providers that have
+# no translator of their own; OpenAI has one, and it reads none.
 KEY: Final = "reasoning_content"
+
+# What messages of ``ChatOpenAI``, AzureChatOpenAI and others say that they come from.
+# (With another name of ours they would no longer count as messages of the model's provider,
+# which LangChain's counting of tokens goes by.)
+_PROVIDER: Final = "openai"
 
 # Chunks of LangChain are added up, strings by concatenation: a finish_reason that comes
 # twice would read "stopstop".
@@ -47,6 +56,9 @@ _CLIENTS: Final = (("root_client", "client"), ("root_async_client", "async_clien
 # Of an HTTP client that is made here: the one whose connections it uses.
 _ORIGIN: Final = "_streamnorm_origin"
 
+# What httpx says, and httpx2.
+_CLOSED: Final = "Cannot send a request, as the client has been closed."
+
 
 class StreamnormMixin(BaseModel):
     """Makes a subclass of ``langchain_openai.ChatOpenAI`` keep reasoning; stands before it.
@@ -55,14 +67,16 @@ class StreamnormMixin(BaseModel):
 
         class NormalizedDeepSeek(StreamnormMixin, ChatDeepSeek): ...
 
-    Reasoning is in ``additional_kwargs["reasoning_content"]`` of each chunk and of the
-    message, streamed or not; the content is the answer alone. Tool calls, finish_reason and
+    Reasoning is in ``additional_kwargs["reasoning_content"]`` and in ``content_blocks`` of
+    each chunk and of the message, streamed or not; the text is the answer alone. Content is
+    a string, or with ``output_version="v1"`` those blocks. Tool calls, finish_reason and
     usage are those that the upstream meant. A stream that did not end well raises
     `streamnorm.StreamFault`. Streams of OpenAI's Responses API pass untouched.
 
     The HTTP clients that the model was given, and those that LangChain shares among models,
-    are not changed: the model has clients of its own that use their connections. (A
-    ``client=`` that was passed in without its ``root_client=`` is used as it is.)
+    are not changed: the model has clients of its own that use their connections and
+    settings, also those that are set later. (A ``client=`` that was passed in without its
+    ``root_client=`` is used as it is.)
 
     Attributes:
         streamnorm_options: Keyword arguments of `streamnorm.integrations.httpx
@@ -123,17 +137,17 @@ class StreamnormMixin(BaseModel):
 
     def _stream(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
         base: Any = super()
-        usage = None
+        mend = _Mending(self).mend
         for chunk in base._stream(*args, **kwargs):
-            usage = _count_once(chunk.message, usage)
+            mend(chunk.message)
             yield chunk
 
     async def _astream(self, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
         base: Any = super()
-        usage = None
+        mend = _Mending(self).mend
         async with aclosing(base._astream(*args, **kwargs)) as chunks:
             async for chunk in chunks:
-                usage = _count_once(chunk.message, usage)
+                mend(chunk.message)
                 yield chunk
 
     def _get_request_payload(self, input_: Any, **kwargs: Any) -> Any:
@@ -164,6 +178,41 @@ class NormalizedChatOpenAI(StreamnormMixin, ChatOpenAI):  # type: ignore[misc, u
         return __name__.split(".")
 
 
+_Translate = Callable[[Any], list[Any]]
+
+
+def _with_reasoning(translate: _Translate) -> _Translate:
+    """*translate*, with a block for the reasoning under `KEY` before its own."""
+
+    def translated(message: Any) -> list[Any]:
+        blocks = translate(message)
+        text = message.additional_kwargs.get(KEY)
+        if not isinstance(text, str) or not text:
+            return blocks
+        if any(block.get("type") == "reasoning" for block in blocks):
+            return blocks
+        return [{"type": "reasoning", "reasoning": text}, *blocks]
+
+    return translated
+
+
+def _register() -> None:
+    """Have ``content_blocks`` show reasoning of messages that come from `_PROVIDER`.
+
+    The table is LangChain's for the whole process, and meant for integrations to write to.
+    Messages without `KEY`, which ``ChatOpenAI`` never writes, are translated as before.
+    """
+    before: Any = get_translator(_PROVIDER)
+    register_translator(
+        _PROVIDER,
+        _with_reasoning(before["translate_content"]),
+        _with_reasoning(before["translate_content_chunk"]),
+    )
+
+
+_register()
+
+
 def _keep(message: Any, said: Any) -> None:
     """Put the reasoning of a delta or message, plain or of the SDK, into LangChain's."""
     text = said.get(KEY) if isinstance(said, dict) else getattr(said, KEY, None)
@@ -171,17 +220,49 @@ def _keep(message: Any, said: Any) -> None:
         message.additional_kwargs[KEY] = text
 
 
-def _count_once(message: Any, before: Any) -> Any:
-    """Leave of a chunk's usage what is new in it, since LangChain adds up that of all chunks.
+class _Mending:
+    """Makes the chunks of one stream such that they add up to what was meant."""
 
-    Upstreams that send usage more than once count from the start each time.
-    """
-    usage = getattr(message, "usage_metadata", None)
-    if usage is None:
-        return before
-    if before is not None:
-        message.usage_metadata = subtract_usage(usage, before)
-    return usage
+    def __init__(self, model: Any) -> None:
+        self._has_blocks = getattr(model, "output_version", None) == "v1"
+        self._usage: Any = None
+        self._blocks = 0
+        self._last: str | None = None
+
+    def mend(self, message: Any) -> None:
+        """Mend the next chunk's message in place."""
+        self._count_once(message)
+        if self._has_blocks and isinstance(message.content, str):
+            self._number(message)
+
+    def _count_once(self, message: Any) -> None:
+        """Leave of a chunk's usage what is new in it, since LangChain adds up that of all.
+
+        Upstreams that send usage more than once count from the start each time.
+        """
+        usage = getattr(message, "usage_metadata", None)
+        if usage is None:
+            return
+        if self._usage is not None:
+            message.usage_metadata = subtract_usage(usage, self._usage)
+        self._usage = usage
+
+    def _number(self, message: Any) -> None:
+        """Make blocks of text and reasoning, with an index that tool calls cannot have.
+
+        Blocks of one index are added up to one. LangChain counts those of text from 0, as
+        upstreams do their tool calls, so that a call would become a part of the text.
+        """
+        if not (message.content or message.additional_kwargs.get(KEY)):
+            return
+        blocks = message.content_blocks
+        for block in blocks:
+            kind = block["type"]
+            if kind in ("reasoning", "text"):
+                self._blocks += kind != self._last
+                self._last = kind
+                block["index"] = f"lc_{kind}_{self._blocks}"
+        message.content = blocks
 
 
 def _normalized(client: Any, options: dict[str, Any]) -> Any:
@@ -191,8 +272,7 @@ def _normalized(client: Any, options: dict[str, Any]) -> Any:
     """
     http = getattr(client._client, _ORIGIN, client._client)
     # (A model made from the fields of another one comes with the clients of that.)
-    own = copy.copy(http)
-    setattr(own, _ORIGIN, http)
+    own = _own_client(http)
     for_bodies = {name: options[name] for name in Options._fields if name in options}
     for_bodies["on_malformed"] = "skip"  # for the SDK to complain about
     own._transport = _Borrowed(http, http._transport, for_bodies)
@@ -201,6 +281,34 @@ def _normalized(client: Any, options: dict[str, Any]) -> Any:
         for pattern, inner in http._mounts.items()
     }
     return normalize_openai(client.with_options(http_client=own), **options)
+
+
+def _own_client(http: Any) -> Any:
+    """A client of the kind of *http* that has the settings of *http*, whatever they are then.
+
+    Its own are only what was set on itself, and whether it was closed.
+    """
+    kind: Any = type(http)
+    own: Any = object.__new__(_following(kind))
+    vars(own).update({_ORIGIN: http, "_state": http._state})
+    return own
+
+
+@cache
+def _following(kind: type) -> type:
+    return type(kind.__name__, (_Follower, kind), {})
+
+
+class _Follower:
+    """Stands before the class of an HTTP client; see `_own_client`."""
+
+    def __getattr__(self, name: str) -> Any:
+        if _ORIGIN not in vars(self):  # while it is copied
+            raise AttributeError(name)
+        return getattr(vars(self)[_ORIGIN], name)
+
+    def __del__(self) -> None:
+        """Nothing, where OpenAI's classes would start a task that closes it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -219,6 +327,7 @@ class _Borrowed:
     options: dict[str, Any]
 
     def handle_request(self, request: Any) -> Any:
+        self._check()
         response = self.inner.handle_request(request)
         if not _is_completion(request, response):
             return response
@@ -226,6 +335,7 @@ class _Borrowed:
         return self._normalized(response)
 
     async def handle_async_request(self, request: Any) -> Any:
+        self._check()
         response = await self.inner.handle_async_request(request)
         if not _is_completion(request, response):
             return response
@@ -247,6 +357,11 @@ class _Borrowed:
         return self
 
     async def __aexit__(self, *_: object) -> None: ...
+
+    def _check(self) -> None:
+        # The transport would open connections again, which nobody closes.
+        if self.owner.is_closed:
+            raise RuntimeError(_CLOSED)
 
     def _normalized(self, response: Any) -> Any:
         body = normalize_response(response.content, **self.options)

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 try:
     from litellm.litellm_core_utils.streaming_handler import CustomStreamWrapper
-except ImportError as error:
+except ImportError as _error:
     raise ImportError(
         "streamnorm.integrations.litellm needs LiteLLM: pip install 'streamnorm[litellm]'"
-    ) from error
+    ) from _error
 
 from .. import _engine, captured, faults, litellm_stream
 from ..flow import ErrorFactory
@@ -84,9 +84,9 @@ def install(
     Each stream is wrapped where LiteLLM makes it (see `wrap`), whatever the provider, the
     HTTP client or the caller: also those of its router, and those that are about to be
     cached or logged. Calls through OpenAI's SDK, the ones that may end in None, go through
-    `NormalizingTransport` as well (``litellm.aclient_session`` and ``client_session``; a
-    session of your own is changed in place): the second of two equal refusals with status
-    422 becomes an error that LiteLLM raises.
+    `NormalizingTransport` as well (the HTTP clients that LiteLLM makes for it, or your own
+    ``litellm.aclient_session`` and ``client_session``, are changed in place): the second of
+    two equal refusals with status 422 becomes an error that LiteLLM raises.
 
     Args:
         error_factory: See `wrap`.
@@ -98,7 +98,8 @@ def install(
 
     Raises:
         RuntimeError: It is installed already.
-        TypeError: An option is unknown or of a wrong type.
+        TypeError: An option is unknown or of a wrong type, or a session of your own is no
+            client of httpx's. Nothing is changed then.
         ValueError: An option has a value that is not allowed.
     """
     make_options(options)

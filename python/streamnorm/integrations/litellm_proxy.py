@@ -34,11 +34,11 @@ try:
     from litellm.llms.base_llm.chat.transformation import BaseLLMException
     from litellm.types.utils import ModelResponseStream
     from openai import APIError
-except ImportError as error:
+except ImportError as _error:
     raise ImportError(
         "streamnorm.integrations.litellm_proxy needs LiteLLM's proxy: "
         "pip install 'streamnorm[litellm-proxy]'"
-    ) from error
+    ) from _error
 
 from .litellm import guard, install
 
@@ -82,7 +82,7 @@ class ProxyFault(Exception):
         self.param: None = None
         self.status_code: int = http_status(fault)
         self.headers: dict[str, str] = error_headers(fault)
-        self.__cause__ = fault
+        self.__cause__: BaseException | None = fault
 
 
 class StreamnormLogger(CustomLogger):

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 try:
     import openai
-except ImportError as error:
+except ImportError as _error:
     raise ImportError(
         "streamnorm.integrations.openai needs openai: pip install 'streamnorm[openai]'"
-    ) from error
+    ) from _error
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

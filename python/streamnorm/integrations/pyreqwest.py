@@ -18,10 +18,10 @@ try:
         SyncRequestBuilder,
         SyncStreamRequest,
     )
-except ImportError as error:
+except ImportError as _error:
     raise ImportError(
         "streamnorm.integrations.pyreqwest needs pyreqwest: pip install 'streamnorm[pyreqwest]'"
-    ) from error
+    ) from _error
 
 from .. import NormalizedStream, NormalizedStreamSync, normalize_stream, normalize_stream_sync
 from ..chunk_reads import ChunkReads

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 try:
     from sse_starlette import EventSourceResponse, ServerSentEvent
-except ImportError as error:  # pragma: no cover
-    raise ImportError("sse-starlette is needed: pip install 'streamnorm[sse-starlette]'") from error
+except ImportError as _error:  # pragma: no cover
+    raise ImportError(
+        "sse-starlette is needed: pip install 'streamnorm[sse-starlette]'"
+    ) from _error
 
 from ..faults import StreamFault
 from ..stream import HEARTBEAT, PEEK_BYTES, PEEK_SECONDS, NormalizedStream
 from ._frames import Frames
-from .starlette import check_stream, close, fault_response
+from .starlette import check_stream, close, fault_response, own_headers
 
 if TYPE_CHECKING:
     from starlette.background import BackgroundTask
@@ -44,8 +46,8 @@ async def to_event_source(
         peek_reasoning: See `starlette.to_response`.
         peek_bytes: See `starlette.to_response`.
         peek_timeout: See `starlette.to_response`.
-        headers: More header fields, for either response.
-        background: Run when either response has been sent.
+        headers: See `starlette.to_response`.
+        background: See `starlette.to_response`.
         settings: Of ``EventSourceResponse``; ``ping_message_factory`` takes the place of our
             ping.
 
@@ -59,7 +61,12 @@ async def to_event_source(
         frames = Frames(stream)
         settings.setdefault("ping_message_factory", lambda: _Ping(frames))
         return NormalizedEventSource(
-            stream, frames, headers=headers, background=background, ping=ping, **settings
+            stream,
+            frames,
+            headers=own_headers(headers),
+            background=background,
+            ping=ping,
+            **settings,
         )
     except StreamFault as fault:  # which has closed the stream
         return fault_response(fault, headers, background)
@@ -71,15 +78,21 @@ async def to_event_source(
 class NormalizedEventSource(EventSourceResponse):
     """The bytes of a normalised stream, which is closed with the response."""
 
+    background: BackgroundTask | None
+
     def __init__(self, stream: NormalizedStream, frames: Frames, **settings: Any) -> None:
         super().__init__(frames, **settings)
         self._stream = stream
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        background, self.background = self.background, None
         try:
             await super().__call__(scope, receive, send)
         finally:
+            self.background = background
             await close(self._stream)
+        if background is not None:
+            await background()
 
 
 class _Ping(ServerSentEvent):

@@ -9,8 +9,8 @@ try:
     import anyio
     from starlette.requests import ClientDisconnect
     from starlette.responses import JSONResponse, Response, StreamingResponse
-except ImportError as error:  # pragma: no cover
-    raise ImportError("Starlette is needed: pip install 'streamnorm[starlette]'") from error
+except ImportError as _error:  # pragma: no cover
+    raise ImportError("Starlette is needed: pip install 'streamnorm[starlette]'") from _error
 
 from ..faults import StreamFault
 from ..stream import PEEK_BYTES, PEEK_SECONDS, NormalizedStream
@@ -44,8 +44,11 @@ async def to_response(
 
     Where the stream fails before that, the response is a JSON error in OpenAI's shape with a
     status of its own. A later fault is an error event, without ``[DONE]``, at the end of the
-    body. The stream is closed when the response has been sent, when the client leaves, and
-    when it is not sent at all because it failed.
+    body. Neither is raised or logged: ``stream.fault`` has it, and its ``__cause__`` what the
+    source raised, mistakes of the host's own code in it among that.
+
+    The stream is closed when the response has been sent, when the client leaves, and when it
+    is not sent at all because it failed.
 
     Args:
         stream: One that nobody iterates; it may have been peeked at.
@@ -56,13 +59,14 @@ async def to_response(
         peek_timeout: ``timeout`` of `NormalizedStream.peek`.
         headers: More header fields, for either response; they win over those made here, but
             for the content type and length.
-        background: Run when either response has been sent.
+        background: Run when either response has been sent and the stream is closed, also
+            where the client has left.
 
     Raises:
         Exception: What the stream's ``error_factory`` made of a fault, if that is none: then
-            the host answers itself. What the source raised that is no failure of an
-            upstream. The stream is closed.
-        TypeError: *stream* is no normalised stream.
+            the host answers itself. The stream is closed.
+        TypeError: *stream* is no normalised stream, or its source gave what is neither bytes,
+            text nor a chunk.
     """
     check_stream(stream)
     try:
@@ -92,12 +96,14 @@ def fault_response(
     background: BackgroundTask | None = None,
 ) -> JSONResponse:
     """The JSON error that tells a client of *fault*."""
-    said = {"cache-control": "no-store", **error_headers(fault), **_lower(headers)}
+    said = {"cache-control": "no-store", **error_headers(fault), **own_headers(headers)}
     return JSONResponse(error_body(fault), http_status(fault), said, background=background)
 
 
 class NormalizedResponse(StreamingResponse):
     """The bytes of a normalised stream, which is closed with the response."""
+
+    background: BackgroundTask | None
 
     def __init__(
         self,
@@ -106,7 +112,7 @@ class NormalizedResponse(StreamingResponse):
         headers: Mapping[str, str] | None,
         background: BackgroundTask | None,
     ) -> None:
-        said = {**_HEADERS, **_lower(headers)}
+        said = {**_HEADERS, **own_headers(headers)}
         super().__init__(frames, 200, said, "text/event-stream", background)
         self._stream = stream
 
@@ -114,12 +120,18 @@ class NormalizedResponse(StreamingResponse):
         # For servers since ASGI 2.4 Starlette waits for send() to fail, and so would not
         # notice that the client has left as long as the upstream is silent.
         asgi = {**scope.get("asgi", {}), "spec_version": "2.3"}
+        # The background task may take its time: the upstream must not wait for it, and what
+        # it raises does not come from the client.
+        background, self.background = self.background, None
         try:
             await super().__call__({**scope, "asgi": asgi}, receive, send)
         except OSError as error:
             raise ClientDisconnect from error
         finally:
+            self.background = background
             await close(self._stream)
+        if background is not None:
+            await background()
 
 
 async def close(stream: NormalizedStream) -> None:
@@ -131,7 +143,8 @@ async def close(stream: NormalizedStream) -> None:
             return
 
 
-def _lower(headers: Mapping[str, str] | None) -> dict[str, str]:
+def own_headers(headers: Mapping[str, str] | None) -> dict[str, str]:
+    """The header fields that a host may set, by lower-case name."""
     # Starlette makes the two itself where they are not given.
     own = ("content-type", "content-length")
     given: dict[str, Any] = dict(headers or {})

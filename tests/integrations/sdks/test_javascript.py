@@ -7,12 +7,14 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import httpx
 import pytest
 
 from streamnorm.fault_server.chunks import CONTENT, HALF, OPENING, REASONING, STREAM, event
@@ -284,28 +286,135 @@ def test_a_fault_in_mid_stream_is_an_error(
     assert found.finish in (None, "error")
 
 
+# The page's gateway. ------------------------------------------------------------------
+
+
+def page_gateway(url: str) -> Any:
+    """The app of the page's two recipes, in front of *url*."""
+    whole = run_recipe_sync("javascript", "answers that are not streamed")["whole"]
+    headers = {"authorization": "Bearer theirs"}
+    return run_recipe_sync("javascript", whole=whole, url=url, headers=headers)["app"]
+
+
+def nobody() -> str:
+    """An address at which nobody listens."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{taken.getsockname()[1]}/v1/chat/completions"
+
+
 @pytest.mark.parametrize("sdk", SDKS)
 def test_the_recipe(ask: Ask, gateways: Gateways, sdk: str) -> None:
-    """The page's gateway, and a status that it has to hand on."""
     case = CASES["source-tags"]
-    for name, steps, status in (
-        ("whole", case.steps, 200),
-        ("refused", (b'{"error":{"message":"No such tool"}}',), 422),
-    ):
-        gateways.upstream.add(name, steps, status, JSON if status != 200 else None)
-        headers = {"authorization": "Bearer theirs", "content-type": "application/json"}
-        url = gateways.upstream.url(name)
-        app = run_recipe_sync("javascript", url=url, headers=headers)["app"]
-        with served(app) as origin:
+    with served(page_gateway(gateways.upstream.url(case.name))) as origin:
+        (result,) = ask(sdk, [(f"{origin}/v1", [])])
+    assert gateways.upstream.requests[-1].headers["authorization"] == "Bearer theirs"
+    assert json.loads(gateways.upstream.requests[-1].body)["stream"] is True
+    assert shown(result).is_whole(case)
+    assert result["error"] is None
+
+
+@pytest.mark.parametrize("sdk", SDKS)
+def test_the_recipe_tells_of_faults(ask: Ask, gateways: Gateways, sdk: str) -> None:
+    for name, (steps, status, headers, behind, words) in EARLY.items():
+        gateways.upstream.add(name, steps, status, headers)
+        with served(page_gateway(gateways.upstream.url(name))) as origin:
             (result,) = ask(sdk, [(f"{origin}/v1", [])])
-        assert gateways.upstream.requests[-1].headers["authorization"] == "Bearer theirs"
-        if status == 200:
-            assert shown(result).is_whole(case)
-        else:
-            assert (result["error"]["status"], "No such tool" in result["error"]["message"]) == (
-                status,
-                True,
-            )
+        error = result["error"]
+        assert (error["status"], words in error["message"]) == (behind, True), (name, error)
+    gateways.upstream.add("cut", OPENING)
+    with served(page_gateway(gateways.upstream.url("cut"))) as origin:
+        (result,) = ask(sdk, [(f"{origin}/v1", [])])
+    found = shown(result)
+    assert (found.reasoning, found.content) == (REASONING, HALF)
+    assert result["error"] is not None
+    assert found.finish == (None if sdk == "openai_node" else "error")
+
+
+def body(message: dict[str, Any]) -> bytes:
+    choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", **message}}
+    head = {"id": "1", "object": "chat.completion", "created": 1, "model": "m"}
+    return json.dumps({**head, "choices": [choice]}).encode()
+
+
+ASKED = {"model": "m", "messages": [{"role": "user", "content": "What is 7 × 8?"}]}
+# An upstream that refuses quotes a part of the key, and has a header that is its own.
+SECRET = "sk-ab12****WXYZ"
+REFUSING = {
+    401: (f"Incorrect API key provided: {SECRET}", {}),
+    422: ("No such tool", {}),
+    429: ("Slow down", {"retry-after": "7"}),
+}
+
+
+@pytest.mark.parametrize("asked", [{}, {"stream": False}])
+def test_the_recipe_answers_with_json_where_no_stream_was_asked_for(
+    gateways: Gateways, asked: dict[str, Any]
+) -> None:
+    up = gateways.upstream
+    headers = {**JSON, "x-theirs": "1"}
+    up.add("body", [body({"content": "<think>why</think>so"})], headers=headers)
+    with served(page_gateway(up.url("body"))) as origin:
+        answer = httpx.post(f"{origin}/v1/chat/completions", json={**ASKED, **asked})
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
+    assert "x-theirs" not in answer.headers
+    (choice,) = answer.json()["choices"]
+    told = (choice["message"]["reasoning_content"], choice["message"]["content"])
+    assert told == ("why", "so")
+    assert json.loads(up.requests[-1].body) == {**ASKED, **asked}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_the_recipe_makes_refusals_its_own(gateways: Gateways, stream: bool) -> None:
+    up = gateways.upstream
+    for status, (words, more) in REFUSING.items():
+        refusal = json.dumps({"error": {"message": words, "param": "theirs"}}).encode()
+        up.add("refusing", [refusal], status, {**JSON, **more, "x-theirs": "1"})
+        with served(page_gateway(up.url("refusing"))) as origin:
+            answer = httpx.post(f"{origin}/v1/chat/completions", json={**ASKED, "stream": stream})
+        error = answer.json()["error"]
+        assert answer.headers["content-type"] == "application/json"
+        assert answer.status_code == (502 if status == 401 else status)
+        assert (error["message"] == words) is (status != 401)
+        assert set(error) == {"message", "type", "param", "code", "fault"}
+        assert error["param"] is None
+        assert SECRET not in answer.text
+        assert answer.headers.get("retry-after") == more.get("retry-after")
+        assert "x-theirs" not in answer.headers
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_the_recipe_answers_where_the_upstream_is_down(stream: bool) -> None:
+    url = nobody()
+    with served(page_gateway(url)) as origin, httpx.Client() as client:
+        for _ in range(2):
+            answer = client.post(f"{origin}/v1/chat/completions", json={**ASKED, "stream": stream})
+            assert (answer.status_code, answer.headers["content-type"]) == (502, "application/json")
+            assert httpx.URL(url).netloc.decode() not in answer.text
+
+
+def test_the_recipe_streams_with_headers_of_its_own(gateways: Gateways) -> None:
+    gateways.upstream.add("headed", STREAM, headers={"x-theirs": "1"})
+    with served(page_gateway(gateways.upstream.url("headed"))) as origin:
+        answer = httpx.post(f"{origin}/v1/chat/completions", json={**ASKED, "stream": True})
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    assert "x-theirs" not in answer.headers
+    assert answer.content.endswith(b"data: [DONE]\n\n")
+
+
+def test_what_the_recipe_does_not_look_at(gateways: Gateways) -> None:
+    error = b'{"error":{"message":"Overloaded","code":529}}'
+    gateways.upstream.add("odd", [error], headers=JSON)
+    with served(page_gateway(gateways.upstream.url("odd"))) as origin:
+        answer = httpx.post(f"{origin}/v1/chat/completions", json=ASKED)
+    assert (answer.status_code, answer.json()) == (200, json.loads(error))
+
+
+def test_the_middleware_leaves_refusals_as_the_relay_sends_them(gateways: Gateways) -> None:
+    refusal = json.dumps({"error": {"message": SECRET}}).encode()
+    gateways.upstream.add("refusing", [refusal], 401, JSON)
+    answer = httpx.post(f"{gateways.normalized}/v1/refusing/chat/completions", json=ASKED)
+    assert (answer.status_code, answer.content) == (401, refusal)
 
 
 def test_a_cut_stream_passes_for_whole_without_it(ask: Ask, gateways: Gateways) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import gzip
 import json
@@ -119,6 +120,68 @@ def test_clients_that_are_passed_in_are_used_and_not_changed(up: Upstream, libra
         assert said(whole) == meant(TAGS)
         assert up.requests[-1].headers["x-mine"] == "1"
         assert client.get(up.url(TAGS)).content == b"".join(CASES[TAGS].steps)
+
+
+@pytest.mark.parametrize("library", [httpx, httpx2])
+def test_a_client_that_was_passed_in_and_closed_is_not_used(up: Upstream, library: Any) -> None:
+    url = up.base_url(TAGS)
+
+    async def main() -> None:
+        async with library.AsyncClient() as client:
+            normalized = model(url, http_async_client=client)
+            await normalized.ainvoke(QUESTION, stream=True)
+        with pytest.raises(RuntimeError, match="client has been closed") as raised:
+            await normalized.ainvoke(QUESTION, stream=True)
+        with pytest.raises(RuntimeError) as own:
+            await client.get(url)
+        assert str(raised.value) == str(own.value)
+
+    run(main())
+    with library.Client(mounts={"http://": library.HTTPTransport()}) as client:
+        normalized = model(url, http_client=client)
+        normalized.invoke(QUESTION, stream=True)
+    for late in (normalized, model(url, http_client=client)):
+        with pytest.raises(RuntimeError, match="client has been closed"):
+            late.invoke(QUESTION, stream=True)
+    assert len(up.requests) == 2
+
+
+@pytest.mark.parametrize("library", [httpx, httpx2])
+def test_what_is_set_later_on_a_client_that_was_passed_in(up: Upstream, library: Any) -> None:
+    seen: list[Any] = []
+    with library.Client() as client:
+        normalized = model(up.base_url(TAGS), http_client=client)
+        client.event_hooks = {"request": [seen.append]}
+        client.headers = {"x-mine": "1"}
+        client.auth = ("name", "password")
+        assert said(normalized.invoke(QUESTION, stream=True)) == meant(TAGS)
+    (request,) = seen
+    assert request.headers["x-mine"] == up.requests[-1].headers["x-mine"] == "1"
+    assert up.requests[-1].headers["authorization"].startswith("Basic ")
+
+
+def test_closing_the_client_of_a_model_is_its_own(up: Upstream) -> None:
+    with httpx2.Client() as client:
+        closed, other = (model(up.base_url(TAGS), http_client=client) for _ in range(2))
+        closed.root_client.close()
+        with pytest.raises(RuntimeError, match="client has been closed"):
+            closed.invoke(QUESTION, stream=True)
+        assert said(other.invoke(QUESTION, stream=True)) == meant(TAGS)
+        assert not client.is_closed
+
+
+def test_dropped_models_start_no_tasks(up: Upstream) -> None:
+    async def main() -> None:
+        # (LangChain drops a client that it shared for another address, at the first model.)
+        model(up.base_url(TAGS))
+        gc.collect()
+        before = asyncio.all_tasks()
+        for _ in range(3):
+            model(up.base_url(TAGS))
+        gc.collect()
+        assert asyncio.all_tasks() == before
+
+    run(main())
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ Runs with 2.x (httpx; see ..test_transport_openai) and with 3.x (httpx2, and htt
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import math
 from typing import Any
@@ -364,3 +365,29 @@ def test_the_recipe_of_one_stream(capsys: pytest.CaptureFixture[str]) -> None:
 
     run(main())
     assert capsys.readouterr().out.split() == ["why", "so"]
+
+
+@libraries
+def test_a_stream_that_another_task_closes_does_not_look_whole(library: str) -> None:
+    async def main() -> None:
+        async with Upstream() as up:
+            up.add("x", [FIRST, math.inf])
+            client = normalize_openai(made(library, up))
+            async with client:
+                answer = await ask(client)
+                begun = asyncio.Event()
+
+                async def read() -> None:
+                    async for _ in answer:
+                        begun.set()
+
+                reading = asyncio.create_task(read())
+                await begun.wait()
+                await answer.close()
+                # (The SDK wraps it from 3.0 on.)
+                lost = importlib.import_module(library).ReadError
+                with pytest.raises((lost, openai.APIConnectionError)) as caught:
+                    await reading
+                assert isinstance(caught.value, lost) or isinstance(caught.value.__cause__, lost)
+
+    run(main())
