@@ -10,7 +10,6 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
-import openai
 import pytest
 from starlette.applications import Starlette
 from starlette.background import BackgroundTask
@@ -118,6 +117,7 @@ def origin(request: pytest.FixtureRequest, up: Upstream) -> Iterator[str]:
 @pytest.mark.parametrize("stream", STREAMS, ids=lambda stream: stream.name)
 def test_streams_through_a_gateway(origin: str, stream: BundledStream) -> None:
     """The OpenAI SDK reads reasoning, text and the end from any app behind the middleware."""
+    openai: Any = pytest.importorskip("openai", reason="the OpenAI SDK is not installed")
 
     async def main() -> None:
         async with openai.AsyncOpenAI(api_key="k", base_url=f"{origin}/v1/{stream.name}") as client:
@@ -210,6 +210,8 @@ def test_streams_one_after_the_other_on_one_connection(origin: str) -> None:
 
 
 def test_what_an_openai_client_makes_of_failures(up: Upstream, origin: str) -> None:
+    openai: Any = pytest.importorskip("openai", reason="the OpenAI SDK is not installed")
+
     async def main() -> None:
         async def ask(name: str, retries: int = 0) -> list[Any]:
             client.base_url = f"{origin}/v1/{name}"

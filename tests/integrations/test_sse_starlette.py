@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import httpx
-import openai
 import pytest
 from sse_starlette import ServerSentEvent
 from sse_starlette.sse import EventSourceResponse
@@ -96,6 +95,7 @@ def test_a_client_that_leaves_closes_the_upstream(up: Upstream, origin: str) -> 
 
 def test_pings_that_an_openai_client_survives(up: Upstream) -> None:
     """It takes a comment with a blank line behind it for an event, once an id was seen."""
+    openai: Any = pytest.importorskip("openai", reason="the OpenAI SDK is not installed")
     gate = gated(up, "gated", b"id: 1\n" + TEXT)
     app = gateway_of("fastapi", up.origin, to_event_source, ping=0.05)
 
