@@ -12,6 +12,7 @@ from streamnorm import captured
 # Modules that import the library that they are about. (Where it is due, other tests of it
 # would be skipped, and CI fails at that.)
 _ABOUT = {
+    "aiohttp": ("test_aiohttp.py", "test_aiohttp_litellm.py"),
     "litellm": (
         "test_litellm.py",
         "test_litellm_faults.py",
@@ -19,6 +20,7 @@ _ABOUT = {
         "test_litellm_losses.py",
     ),
     "openai": ("test_transport_openai.py",),
+    "pyreqwest": ("test_pyreqwest.py",),
 }
 collect_ignore = [
     name for library, names in _ABOUT.items() if find_spec(library) is None for name in names
