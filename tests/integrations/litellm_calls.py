@@ -7,14 +7,23 @@ import gc
 import importlib
 import json
 import warnings
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from typing import Any, Final, TypeVar
 
 import httpx
+import pytest
 
 from streamnorm.upstream import Request, Route, Upstream
 
 Result = TypeVar("Result")
+
+# For ``pytestmark``: what LiteLLM itself and its dependencies leave or deprecate is not ours to
+# mend.
+MARKS: Final = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::UserWarning"),
+]
 
 HEAD: Final = {"id": "c1", "object": "chat.completion.chunk", "created": 1, "model": "m"}
 DONE: Final = b"data: [DONE]\n\n"
@@ -107,6 +116,13 @@ def tidy() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
         gc.collect()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def tidied() -> Iterator[None]:
+    """What LiteLLM leaves open is gone for the tests behind those of a module."""
+    yield
+    tidy()
 
 
 def text(chunks: Sequence[Any], name: str) -> str:

@@ -18,6 +18,7 @@ from streamnorm.upstream import Abort, Gate, Upstream
 from ..test_litellm import STREAM
 from .litellm_calls import (
     DONE,
+    MARKS,
     collect,
     collect_sync,
     finishes,
@@ -27,24 +28,12 @@ from .litellm_calls import (
     run,
     steps,
     text,
-    tidy,
+    tidied,  # noqa: F401 - used by all
     upstream,
 )
 from .recipes import run_recipe
 
-pytestmark = [
-    # What LiteLLM itself and its dependencies leave or deprecate is not ours to mend.
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::UserWarning"),
-]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def tidied() -> Iterator[None]:
-    """What LiteLLM leaves open is gone for the tests behind these."""
-    yield
-    tidy()
+pytestmark = MARKS
 
 
 # One for each way in which LiteLLM reads.

@@ -16,6 +16,7 @@ from streamnorm.upstream import Abort, Request, Route, Upstream
 
 from .litellm_calls import (
     DONE,
+    MARKS,
     collect,
     collect_sync,
     finishes,
@@ -24,23 +25,11 @@ from .litellm_calls import (
     request,
     run,
     text,
-    tidy,
+    tidied,  # noqa: F401 - used by all
     upstream,
 )
 
-pytestmark = [
-    # What LiteLLM itself and its dependencies leave or deprecate is not ours to mend.
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::UserWarning"),
-]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def tidied() -> Iterator[None]:
-    """What LiteLLM leaves open is gone for the tests behind these."""
-    yield
-    tidy()
+pytestmark = MARKS
 
 
 READERS = ["openai", "hosted_vllm", "openrouter"]

@@ -8,7 +8,7 @@ import importlib
 import inspect
 import json
 import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine
 from typing import Any
 
 import httpx
@@ -20,6 +20,7 @@ from streamnorm.integrations.litellm import guard, install, wrap
 from streamnorm.upstream import Gate, Request, Route, Upstream
 
 from .litellm_calls import (
+    MARKS,
     collect,
     collect_sync,
     finishes,
@@ -29,24 +30,13 @@ from .litellm_calls import (
     run,
     steps,
     text,
+    tidied,  # noqa: F401 - used by all
     tidy,
     upstream,
 )
 from .recipes import run_recipe
 
-pytestmark = [
-    # What LiteLLM itself and its dependencies leave or deprecate is not ours to mend.
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::UserWarning"),
-]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def tidied() -> Iterator[None]:
-    """What LiteLLM leaves open is gone for the tests behind these."""
-    yield
-    tidy()
+pytestmark = MARKS
 
 
 THOUGHT = steps({"reasoning_text": "why"})

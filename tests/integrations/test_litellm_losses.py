@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,6 +10,7 @@ from streamnorm.integrations.litellm import install
 from streamnorm.upstream import Upstream
 
 from .litellm_calls import (
+    MARKS,
     PROVIDERS,
     collect,
     collect_sync,
@@ -19,24 +19,12 @@ from .litellm_calls import (
     run,
     steps,
     text,
-    tidy,
+    tidied,  # noqa: F401 - used by all
     upstream,
 )
 from .litellm_losses import LOSSES, Loss
 
-pytestmark = [
-    # What LiteLLM itself and its dependencies leave or deprecate is not ours to mend.
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::UserWarning"),
-]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def tidied() -> Iterator[None]:
-    """What LiteLLM leaves open is gone for the tests behind these."""
-    yield
-    tidy()
+pytestmark = MARKS
 
 
 WHOLE = ("why", "so it", "")

@@ -1,4 +1,4 @@
-"""The keyword arguments of the transports, for signatures that pass them on."""
+"""The keyword arguments of streams and transports, for signatures that pass them on."""
 
 from __future__ import annotations
 
@@ -11,11 +11,16 @@ from ..timeouts import Timeouts
 Faults = Literal["raise", "pass"]
 
 
-class TransportOptions(OptionsDict, total=False):
-    """See `_transport.Transport`."""
+class StreamOptions(OptionsDict, total=False):
+    """The keyword arguments of `normalize_stream`."""
 
-    faults: Faults
     collect: bool
     timeouts: Timeouts | None
     min_throughput: float | None
     error_factory: ErrorFactory | None
+
+
+class TransportOptions(StreamOptions, total=False):
+    """See `_transport.Transport`."""
+
+    faults: Faults

@@ -26,23 +26,13 @@ except ImportError as _error:
 from .. import NormalizedStream, NormalizedStreamSync, normalize_stream, normalize_stream_sync
 from ..chunk_reads import ChunkReads
 from ..faults import recognise
-from ..flow import ErrorFactory
-from ..options import OptionsDict
-from ..timeouts import Timeouts
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+    from ._options import StreamOptions
+
 __all__ = ["normalize_request", "normalize_request_sync"]
-
-
-class StreamOptions(OptionsDict, total=False):
-    """The keyword arguments of `normalize_stream`."""
-
-    collect: bool
-    timeouts: Timeouts | None
-    min_throughput: float | None
-    error_factory: ErrorFactory | None
 
 
 def normalize_request(
