@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import socket
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.client import HTTPConnection
@@ -15,6 +17,7 @@ from urllib.parse import urlsplit
 from streamnorm.upstream import Gate, Upstream
 from streamnorm.upstream.streams import STREAMS
 
+from ..blocking import drained
 from ..helpers import DONE, chunk, event
 
 ROLE = event(chunk({"role": "assistant", "content": ""}))
@@ -169,3 +172,39 @@ def gated(up: Upstream, name: str, *steps: Any) -> Gate:
     gate = Gate()
     up.add(name, [*steps, gate, FINISH, DONE])
     return gate
+
+
+# More than the kernel's buffers on the way hold: of the upstream's connection, and of the
+# client's (Linux: 6 MB of received and 4 MB of sent data each, where nothing else is set).
+MOST_BYTES = 24 * 1024 * 1024
+
+
+def check_that_a_slow_reader_slows(up: Upstream, origin: str) -> None:
+    """Check that nothing is read ahead of a client that reads nothing."""
+    piece = TEXT * 700  # about 64 KiB
+    given = 0
+    flowing = threading.Event()
+
+    def steps(_request: Any) -> Iterator[Any]:
+        nonlocal given
+        for _ in itertools.count():
+            given += len(piece)
+            if given > 8 * len(piece):
+                flowing.set()
+            yield piece
+
+    up.add("endless", steps)
+    with asked(origin, path("endless"), receive_buffer=4096) as connection:
+        assert flowing.wait(30)
+        # Other requests are the clock: while they are served, 100 MB could flow and do not.
+        with connected(origin) as client:
+            for _ in range(20):
+                assert client.post(path("deepseek")).status == 200
+        assert given < MOST_BYTES
+        # It has only been waiting: what is read makes room for more.
+        before, read = given, 0
+        while given == before:
+            read += len(connection.recv(65536))
+        assert read
+    drained(up)
+    assert up.open_connections == 0

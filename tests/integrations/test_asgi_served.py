@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -37,6 +36,7 @@ from .served_cases import (
     TEXT,
     THOUGHT,
     asked,
+    check_that_a_slow_reader_slows,
     connected,
     gated,
     path,
@@ -354,39 +354,8 @@ def test_a_fault_closes_the_upstream(up: Upstream, origin: str) -> None:
     assert up.open_connections == 0
 
 
-# More than the kernel's buffers on the way hold: of the upstream's connection, and of the
-# client's (Linux: 6 MB of received and 4 MB of sent data each, where nothing else is set).
-MOST_BYTES = 24 * 1024 * 1024
-
-
 def test_a_client_that_does_not_read_stops_the_upstream(up: Upstream, origin: str) -> None:
-    piece = TEXT * 700  # about 64 KiB
-    given = 0
-    flowing = threading.Event()
-
-    def steps(_request: Any) -> Iterator[Any]:
-        nonlocal given
-        for _ in itertools.count():
-            given += len(piece)
-            if given > 8 * len(piece):
-                flowing.set()
-            yield piece
-
-    up.add("endless", steps)
-    with asked(origin, path("endless"), receive_buffer=4096) as connection:
-        assert flowing.wait(30)
-        # Other requests are the clock: while they are served, 100 MB could flow and do not.
-        with connected(origin) as client:
-            for _ in range(20):
-                assert client.post(path("deepseek")).status == 200
-        assert given < MOST_BYTES
-        # It has only been waiting: what is read makes room for more.
-        before, read = given, 0
-        while given == before:
-            read += len(connection.recv(65536))
-        assert read
-    drained(up)
-    assert up.open_connections == 0
+    check_that_a_slow_reader_slows(up, origin)
 
 
 # The page. --------------------------------------------------------------------------

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import json
-import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -39,6 +37,7 @@ from .served_cases import (
     TEXT,
     THOUGHT,
     asked,
+    check_that_a_slow_reader_slows,
     connected,
     gated,
     path,
@@ -151,27 +150,7 @@ def test_a_client_that_leaves_closes_the_upstream(up: Upstream, origin: str) -> 
 
 
 def test_a_client_that_does_not_read_stops_the_upstream(up: Upstream, origin: str) -> None:
-    piece = TEXT * 700
-    given = 0
-    flowing = threading.Event()
-
-    def steps(_request: Any) -> Iterator[Any]:
-        nonlocal given
-        for _ in itertools.count():
-            given += len(piece)
-            if given > 8 * len(piece):
-                flowing.set()
-            yield piece
-
-    up.add("endless", steps)
-    with asked(origin, path("endless"), receive_buffer=4096) as connection:
-        assert flowing.wait(30)
-        with connected(origin) as client:
-            for _ in range(20):  # in the meantime 100 MB could flow
-                assert client.post(path("deepseek")).status == 200
-        assert given < 24 * 1024 * 1024  # what the kernel's buffers on the way may hold
-        assert connection.recv(1)
-    drained(up)
+    check_that_a_slow_reader_slows(up, origin)
 
 
 def test_heartbeats(up: Upstream) -> None:
