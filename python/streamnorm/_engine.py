@@ -20,9 +20,24 @@ from .pure import engine as pure_engine
 
 # Raised with every change of the interface between `native.py` and the extension, so that
 # an extension from an earlier checkout of the same version is noticed as well.
-ABI: Final = 3
+ABI: Final = 4
 
 _VARIABLE: Final = "STREAMNORM_ENGINE"
+
+
+class Collects(Protocol):
+    """What an engine that collects gives what came out to; see `collect.Collector`."""
+
+    # All of it is wanted. Otherwise documents that hold no usage may be left out.
+    keeps_message: bool
+
+    def add_documents(self, documents: list[bytes]) -> None:
+        """Take the data of events: a document in normal form, or several, one a line."""
+        ...
+
+    def add_chunks(self, chunks: list[dict[str, Any]]) -> None:
+        """Take chunks before anybody else can change them."""
+        ...
 
 
 class NormalizerEngine(Protocol):

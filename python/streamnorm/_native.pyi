@@ -3,29 +3,40 @@
 from collections.abc import Callable
 from typing import Any
 
+from ._engine import Collects
+from .pure.handover import HandOver
+
 ABI: int
 VERSION: str
 
 class Vocabulary:
     def __new__(cls, given: tuple[Any, ...]) -> Vocabulary: ...
 
-class Normalizer:
+class Table:
     def __new__(
         cls,
         rows: tuple[Any, ...],
         chosen: tuple[list[bytes], bool, bool, bool],
         vocabulary: Vocabulary,
-        limits: tuple[int | None, int | None],
-        output: str,
         calls: tuple[
             Callable[[bytes], Any],
             Callable[[bytes], Any],
-            Callable[..., Any],
-            Callable[[], Any],
-            Callable[[int, str], None],
             Callable[[bytes], tuple[bytes, bytes] | None],
         ],
+    ) -> Table: ...
+
+class Normalizer:
+    def __new__(
+        cls,
+        table: Table,
+        limits: tuple[int | None, int | None],
+        output: str,
+        reference: HandOver,
+        collector: Collects | None,
     ) -> Normalizer: ...
+    @property
+    def pulse(self) -> int: ...
+    def hand_in(self) -> None: ...
     @property
     def fault(self) -> tuple[Any, ...] | None: ...
     @property

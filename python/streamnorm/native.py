@@ -8,6 +8,7 @@ from functools import lru_cache, partial
 from typing import Any
 
 from . import _native
+from ._engine import Collects
 from ._json import fast_loads, loads
 from .dialects import (
     CONTENT,
@@ -19,15 +20,24 @@ from .dialects import (
     UNFINISHED,
     VAGUE_FINISHES,
 )
+from .message import TEXT_KEYS
 from .options import Options
 from .pure import split
-from .pure.documents import Documents, Output, counts_of, family_name
+from .pure.content import vocabulary_of
+from .pure.documents import Output
 from .pure.handover import HandOver
 from .pure.marks import MarkSet, Vocabulary
 from .pure.rules import CALLS, VAGUE_FINISH
 from .pure.state import MAX_CHOICES, REPEAT_MEMORY, SURE_LENGTH
+from .usage import USAGE_KEYS
 
 NAME = "rust"
+COLLECTS = True
+
+# Counters that both halves of the engine count, by source or by name.
+_ADDED = (
+    "remaps", "removed", "mirrored", "repeated", "conflicts", "families", "notices", "repairs",
+)  # fmt: skip
 
 
 def _limit(limit: int | None) -> int | None:
@@ -57,6 +67,7 @@ _TABLE = (
     (CONTENT.encode(), CALLS.encode(), FLAG_PATH[0].encode()),
     [word.encode() for word in VAGUE_FINISHES],
     [[([s.encode() for s in mark.path], mark.test) for mark in row.marks] for row in ERRORS],
+    ([key.encode() for key in TEXT_KEYS], [f'"{key}"'.encode() for key in USAGE_KEYS]),
 )
 
 
@@ -84,35 +95,44 @@ def _vocabulary(given: Vocabulary, trim: bool) -> _native.Vocabulary:
     )
 
 
+@lru_cache(maxsize=64)
+def _table(options: Options) -> _native.Table:
+    """The table of an option set; the limits are not in it."""
+    given = vocabulary_of(options.tag_names, options.tags, options.starts_in_reasoning)
+    return _native.Table(
+        _TABLE,
+        (
+            [target.encode() for target in options.targets],
+            options.keep_original,
+            options.finish == "last",
+            options.split_mixed,
+        ),
+        _vocabulary(given, options.trim_tags),
+        (fast_loads, loads, partial(split.document, targets=options.targets)),
+    )
+
+
 class Normalizer:
     """One stream's engine: Rust, and the reference for the events that it declines."""
 
-    def __init__(self, options: Options, output: Output) -> None:
-        self._documents = Documents(options)
-        handed = HandOver(self._documents)
+    __slots__ = ("_handed", "_native", "_options", "close", "feed", "hand_in")
+
+    def __init__(self, options: Options, output: Output, collector: Collects | None) -> None:
+        self._options = options
+        self._handed = HandOver(options)
+        limits = (_limit(options.max_line_bytes), _limit(options.max_event_bytes))
         self._native = _native.Normalizer(
-            _TABLE,
-            (
-                [target.encode() for target in options.targets],
-                options.keep_original,
-                options.finish == "last",
-                options.split_mixed,
-            ),
-            _vocabulary(self._documents.rules.content.vocabulary, options.trim_tags),
-            (_limit(options.max_line_bytes), _limit(options.max_event_bytes)),
-            output,
-            (
-                fast_loads,
-                loads,
-                handed.decide,
-                handed.take_states,
-                self._documents.note_finish,
-                partial(split.document, targets=options.targets),
-            ),
+            _table(options), limits, output, self._handed, collector
         )
         # Bound here, not as methods: one Python call less for every network read.
         self.feed: Callable[[bytes], Any] = self._native.feed
         self.close: Callable[..., Any] = self._native.close
+        self.hand_in: Callable[[], None] = self._native.hand_in
+
+    @property
+    def pulse(self) -> int:
+        """See `_engine.NormalizerEngine`."""
+        return self._native.pulse
 
     @property
     def fault(self) -> tuple[Any, ...] | None:
@@ -142,26 +162,31 @@ class Normalizer:
     def counts(self) -> dict[str, Any]:
         """The counters of the report: those of Rust and those of the declined events."""
         counts = self._native.counts()
-        handed = counts_of(self._documents)
-        for name in ("remaps", "removed", "mirrored", "repeated", "conflicts"):
-            for source, count in handed[name].items():
-                counts[name][source] = counts[name].get(source, 0) + count
-        counts["carried"] = set(counts["carried"]) | handed["carried"]
-        families = handed["families"]
-        for family, count in counts["families"]:
-            name = family_name(self._documents, family)
-            families[name] = families.get(name, 0) + count
-        counts["families"] = families
-        notices, vague = dict(handed["notices"]), counts.pop("vague")
-        if vague:
-            notices[VAGUE_FINISH] = notices.get(VAGUE_FINISH, 0) + vague
-        kept = {name: handed[name] for name in ("repairs", "finishes")}
-        return {**counts, **kept, "notices": notices}
+        counts["carried"] = set(counts["carried"])
+        names = vocabulary_of(
+            self._options.tag_names, self._options.tags, self._options.starts_in_reasoning
+        ).tags
+        counts["families"] = {
+            names[family].name if family >= 0 else "": count for family, count in counts["families"]
+        }
+        vague = counts.pop("vague")
+        counts["notices"] = {VAGUE_FINISH: vague} if vague else {}
+        counts["repairs"] = {}
+        counts["finishes"] = dict(self._handed.finishes)
+        handed = self._handed.counts()
+        if handed is not None:
+            counts["carried"] |= handed["carried"]
+            for name in _ADDED:
+                for key, count in handed[name].items():
+                    counts[name][key] = counts[name].get(key, 0) + count
+        return counts
 
 
-def normalizer(options: Options, output: Output) -> Normalizer:
+def normalizer(
+    options: Options, output: Output, collector: Collects | None = None
+) -> Normalizer:
     """A new engine for one stream."""
-    return Normalizer(options, output)
+    return Normalizer(options, output, collector)
 
 
 def decoder(max_line: int | None, max_event: int | None, flush_tail: bool) -> _native.Decoder:

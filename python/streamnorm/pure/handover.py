@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from .._json import loads
+from ..options import Options
 from .decide import decide
-from .documents import Documents, FaultFacts, Output
-from .state import ChoiceState, ExportedState
+from .documents import Documents, FaultFacts, Output, counts_of
+from .state import MAX_CHOICES, ChoiceState, ExportedState
 
 
 class Facts(NamedTuple):
@@ -33,8 +34,38 @@ class HandOver:
     of which every event is declined does not carry its text to and fro.
     """
 
-    def __init__(self, documents: Documents) -> None:
-        self._documents = documents
+    __slots__ = ("_early", "_made", "_options")
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        # Most streams never need the reference: what it is made of would be the larger part
+        # of what a waiting stream costs.
+        self._made: Documents | None = None
+        self._early: dict[int, str] = {}
+
+    @property
+    def documents(self) -> Documents:
+        """What decides."""
+        made = self._made
+        if made is None:
+            made = self._made = Documents(self._options)
+            made.finishes, self._early = self._early, {}
+        return made
+
+    @property
+    def finishes(self) -> dict[int, str]:
+        """See `Documents.finishes`."""
+        return self._early if self._made is None else self._made.finishes
+
+    def note_finish(self, index: int, reason: str) -> None:
+        """See `Documents.note_finish`."""
+        finishes = self.finishes
+        if index in finishes or len(finishes) < MAX_CHOICES:
+            finishes[index] = reason
+
+    def counts(self) -> dict[str, Any] | None:
+        """The counters of what was decided here; None where nothing was."""
+        return None if self._made is None else counts_of(self._made)
 
     def decide(
         self,
@@ -62,7 +93,7 @@ class HandOver:
             (documents that go out before it; the edited values or the chunks; facts of a
             fault or None; what this event added to the facts of the stream).
         """
-        documents = self._documents
+        documents = self.documents
         counted = documents.count, documents.malformed
         documents.complete = documents.visible = documents.rules.reasoning_seen = False
         documents.has_deltas = before[2]
@@ -98,13 +129,13 @@ class HandOver:
 
     def _put_out(self, output: Output, made: list[Any], *, is_end: bool) -> None:
         """Put what is held back before an event; the chunks of that event are *made*."""
-        held = self._documents.flush(is_end=is_end)
+        held = self.documents.flush(is_end=is_end)
         if isinstance(held, bytes):
             if output == "sse":
-                self._documents.before.insert(0, held)
+                self.documents.before.insert(0, held)
             else:
                 made.insert(0, loads(held))
 
     def take_states(self) -> list[tuple[int, ExportedState]]:
         """The states of the choices, for the engine that decides again."""
-        return [(index, state.export()) for index, state in self._documents.rules.states.items()]
+        return [(index, state.export()) for index, state in self.documents.rules.states.items()]

@@ -5,7 +5,7 @@
 use crate::normalizer::Facts;
 use crate::rules::{Case, Rules, Said};
 use crate::scan::{Cursor, Declined, Kind, Scan, Text, Value};
-use crate::splice::{self, Cut, Edit};
+use crate::splice::{self, Cut, Edit, Op};
 use crate::table::{ErrorMark, ErrorTest, Terminal};
 use crate::texts::{Content, Delta, is_empty_string, member};
 use crate::tool_calls::{self, CallState};
@@ -109,6 +109,16 @@ impl Document {
             });
         }
         Ok((facts, said))
+    }
+
+    /// The delta to learn from, with the index of its choice; None where the decision was
+    /// about more than one text that stays or moves as it is.
+    pub(crate) fn lesson(&self) -> Option<(i64, &Delta)> {
+        let [choice] = &self.choices[..] else { return None };
+        let delta = choice.delta.as_ref()?;
+        let is_moved = |edit: &Edit| matches!(edit.op, Op::Rename(_) | Op::Drop);
+        let is_one = !choice.is_final && delta.calls.is_none() && self.edits.iter().all(is_moved);
+        is_one.then_some((choice.index, delta))
     }
 
     /// Whether a mark of an error body may stand in the document.

@@ -15,8 +15,10 @@ const LONGEST_FIELD: usize = 5;
 /// So much of a line tells its field name.
 const HEAD_OF_LINE: usize = 9;
 pub(crate) const HEAD_BYTES: usize = 200;
-/// A buffer that once held a huge event gives its memory back above this.
-const KEPT_CAPACITY: usize = 256 * 1024;
+/// Comments inside of an unfinished block may take so much more than its lines.
+const SLACK: usize = 256 * 1024;
+/// Bytes that a buffer may keep for the next read: of many streams, most wait.
+const KEPT_CAPACITY: usize = 512;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
@@ -50,6 +52,9 @@ pub struct Framer {
     at_start: bool,
     /// The line being read is a comment or an unknown field: its bytes are not held.
     skipping: bool,
+    /// So many bytes may follow in the unfinished line, a `data` line, before there is
+    /// anything to look at but line ends; 0 where that is not known.
+    room: usize,
     pub fault: Option<(Unit, usize)>,
     pub last_event_id: Vec<u8>,
     id: Option<Vec<u8>>,
@@ -77,6 +82,7 @@ impl Framer {
             mode: if sniff { Mode::Undecided } else { Mode::Events },
             at_start: true,
             skipping: false,
+            room: 0,
             fault: None,
             last_event_id: Vec::new(),
             id: None,
@@ -112,6 +118,19 @@ impl Framer {
         if self.lines.take_late_lf(&self.buffer) {
             self.pass(at, at);
         }
+    }
+
+    /// Take bytes that do no more than make an unfinished line longer; false where they may
+    /// do more, and nothing was taken.
+    pub(crate) fn append(&mut self, data: &[u8]) -> bool {
+        if data.len() >= self.room || memchr::memchr2(b'\n', b'\r', data).is_some() {
+            self.room = 0;
+            return false;
+        }
+        self.room -= data.len();
+        self.buffer.extend_from_slice(data);
+        self.lines.pass_to(self.buffer.len());
+        true
     }
 
     /// Take the first bytes, as soon as it is known that they are not compressed.
@@ -188,6 +207,40 @@ impl Framer {
         &self.buffer[span.0..span.1]
     }
 
+    /// What is in the buffer from `at` on.
+    #[must_use]
+    pub(crate) fn rest(&self, at: usize) -> &[u8] {
+        &self.buffer[at..]
+    }
+
+    /// Before the first edit of a read: as much room as its output may need.
+    pub(crate) fn make_room(&self, out: &mut Vec<u8>) {
+        if out.is_empty() {
+            out.reserve(self.buffer.len() + self.buffer.len() / 8);
+        }
+    }
+
+    /// Where the next block of an event stream begins, if no line of it was taken yet.
+    pub(crate) fn block_start(&self) -> Option<usize> {
+        let is_between = self.mode == Mode::Events
+            && self.block.size == 0
+            && !self.at_start
+            && !self.skipping
+            && self.fault.is_none();
+        is_between.then_some(self.lines.start)
+    }
+
+    /// Whether a block of one line of that size passes no limit.
+    pub(crate) fn fits(&self, size: usize) -> bool {
+        self.limits.line.is_none_or(|limit| size <= limit)
+            && self.limits.event.is_none_or(|limit| size <= limit)
+    }
+
+    /// Pass over a block.
+    pub(crate) fn go_on_at(&mut self, at: usize) {
+        self.lines.skip_to(at);
+    }
+
     /// Up to where the buffer holds nothing that a later read could change.
     #[must_use]
     pub fn ready(&self) -> usize {
@@ -232,16 +285,14 @@ impl Framer {
                 *span = (span.0 - count, span.1 - count);
             }
         }
-        if self.buffer.capacity() > KEPT_CAPACITY && self.buffer.len() < KEPT_CAPACITY / 4 {
-            self.buffer.shrink_to(KEPT_CAPACITY);
-        }
+        give_back(&mut self.buffer);
     }
 
     /// Chunk output: throw away the comments that lie between the lines of an unfinished
     /// block, once they are the larger part of what is held.
     fn squeeze(&mut self) {
         let (begun, held) = (self.block.raw.0, self.block.size);
-        if self.mode == Mode::Body || self.lines.start - begun < 2 * held + KEPT_CAPACITY {
+        if self.mode == Mode::Body || self.lines.start - begun < 2 * held + SLACK {
             return;
         }
         let mut kept = Vec::with_capacity(held + self.buffer.len() - self.lines.start);
@@ -466,8 +517,8 @@ impl Framer {
             return;
         }
         if !self.skipping && self.counts(head) {
-            if self.is_certain(head) {
-                self.is_over(head, end - start);
+            if self.is_certain(head) && !self.is_over(head, end - start) {
+                self.room = self.room_behind(head, end - start);
             }
             return;
         }
@@ -476,6 +527,17 @@ impl Framer {
             self.saw_unknown |= !self.skipping && head.first() != Some(&b':');
             self.skip_tail();
         }
+    }
+
+    /// See `room`; the unfinished line has `size` bytes.
+    fn room_behind(&self, head: Span, size: usize) -> usize {
+        let is_data = self.buffer[head.0..head.1].starts_with(b"data:");
+        if !is_data || self.mode != Mode::Events || self.at_start || self.head.len() < HEAD_BYTES {
+            return 0;
+        }
+        let line = self.limits.line.unwrap_or(usize::MAX).saturating_sub(size);
+        let event = self.limits.event.unwrap_or(usize::MAX).saturating_sub(size + self.block.size);
+        line.min(event)
     }
 
     /// Whether no byte that may follow makes the line that begins so one that is not held.
@@ -552,6 +614,13 @@ impl Framer {
 /// Whether a line that begins so says which field it is, or that it is none.
 fn names_its_field(head: &[u8]) -> bool {
     head.contains(&b':') || head.len() > LONGEST_FIELD
+}
+
+/// Keep no more memory than the next read of one event needs.
+pub(crate) fn give_back(buffer: &mut Vec<u8>) {
+    if buffer.capacity() > 2 * KEPT_CAPACITY && buffer.len() < KEPT_CAPACITY {
+        buffer.shrink_to(KEPT_CAPACITY);
+    }
 }
 
 /// The first byte that is no white space.

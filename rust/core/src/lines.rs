@@ -66,6 +66,11 @@ impl LineScanner {
         self.searched = at;
     }
 
+    /// There is no line end before `at`.
+    pub(crate) fn pass_to(&mut self, at: usize) {
+        self.searched = at;
+    }
+
     /// The buffer has lost its first `count` bytes.
     pub(crate) fn shift(&mut self, count: usize) {
         self.start -= count;

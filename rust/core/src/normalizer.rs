@@ -3,16 +3,21 @@
 //! Mirrors `pure/normalizer.py`. What happens outside of Rust (building chunks, deciding
 //! a declined event) is the `Host`'s.
 
+mod skim;
+
 use std::cell::Cell;
+use std::sync::Arc;
 
 use crate::blocks::{Block, BlockKind, Limits, Span, Unit};
 use crate::documents::Document;
 use crate::events::{Framer, HEAD_BYTES, is_binary};
+use crate::kept::{Keep, Kept};
 use crate::rules::{Rules, Tally};
 use crate::scan::{Declined, Scan, Text};
 use crate::splice;
 use crate::state::{Choices, ExportedState};
 use crate::table::Table;
+use crate::template::Templates;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Output {
@@ -88,12 +93,28 @@ pub struct Handed {
 /// The two documents that one was split into.
 pub type Halves = (Vec<u8>, Vec<u8>);
 
+/// A normalised document that others will be like; see `Host::like`.
+#[derive(Clone, Copy, Debug)]
+pub struct Model<'a> {
+    /// Tells models of one stream apart.
+    pub serial: u64,
+    /// What stands before, between and behind its texts, which are all the same.
+    pub parts: &'a [Vec<u8>],
+    pub is_plain: bool,
+}
+
 /// What the engine needs from outside.
 pub trait Host {
     type Error;
 
     /// Chunk output: take a normalised document. It is plain if all its integers fit 64 bits.
     fn chunk(&mut self, document: &[u8], is_plain: bool) -> Result<(), Self::Error>;
+
+    /// Chunk output: take a document like a model, with this text in it.
+    fn like(&mut self, model: &Model<'_>, text: &str) -> Result<(), Self::Error>;
+
+    /// Take documents that came out, for the message and the usage.
+    fn collect(&mut self, documents: Vec<Vec<u8>>) -> Result<(), Self::Error>;
 
     /// Let the reference engine decide an event; the states of `rules` go there and stay.
     /// `before` is what it needs to know of the events before; see `pure/handover.py`.
@@ -130,6 +151,8 @@ const END: usize = 4;
 pub struct Normalizer {
     framer: Framer,
     rules: Rules,
+    templates: Templates,
+    kept: Kept,
     output: Output,
     document: Document,
     /// Up to where the framer's buffer has been put out.
@@ -154,10 +177,12 @@ pub struct Normalizer {
 
 impl Normalizer {
     #[must_use]
-    pub fn new(table: Table, limits: Limits, output: Output) -> Self {
+    pub fn new(table: Arc<Table>, limits: Limits, output: Output, keep: Keep) -> Self {
         Self {
             framer: Framer::new(limits, output == Output::Sse, true),
             rules: Rules::new(table),
+            templates: Templates::default(),
+            kept: Kept::new(keep),
             output,
             document: Document::default(),
             flushed: 0,
@@ -196,20 +221,9 @@ impl Normalizer {
         (Facts { reasoning, ..self.facts }, self.declined)
     }
 
-    /// Take the next bytes; append to `out` the bytes that are ready (byte output).
+    /// Take the next bytes; append to `out` the bytes that are ready (byte output). Those of
+    /// `unedited` come behind them, and `release` ends the read.
     pub fn feed<H: Host>(
-        &mut self,
-        data: &[u8],
-        host: &mut H,
-        out: &mut Vec<u8>,
-    ) -> Result<(), H::Error> {
-        let result = self.take(data, host, out);
-        self.end.extend_from_slice(&out[out.len().saturating_sub(END)..]);
-        self.end.drain(..self.end.len().saturating_sub(END));
-        result
-    }
-
-    fn take<H: Host>(
         &mut self,
         data: &[u8],
         host: &mut H,
@@ -229,25 +243,74 @@ impl Normalizer {
             }
             return Ok(());
         }
+        if self.framer.append(data) {
+            return Ok(());
+        }
         self.framer.push(data);
+        self.take(host, out)
+    }
+
+    /// Byte output: what is ready behind `out` and leaves as it came, to be copied once.
+    #[must_use]
+    pub fn unedited(&self) -> &[u8] {
+        let ready = self.framer.ready();
+        let is_over = self.fault.is_some() || self.waiting.is_some() || self.is_done;
+        if is_over || self.output != Output::Sse || ready <= self.flushed {
+            return &[];
+        }
+        self.framer.bytes((self.flushed, ready))
+    }
+
+    /// End a read: what is ready is on its way, `out` and then `unedited`.
+    pub fn release(&mut self, out: &[u8]) {
+        let mut last = [0; END];
+        let rest = self.unedited();
+        let rest = &rest[rest.len().saturating_sub(END)..];
+        let count = rest.len();
+        last[..count].copy_from_slice(rest);
+        self.note_end(out);
+        self.note_end(&last[..count]);
+        // Of many streams, most wait: what the next read can make again is not kept.
+        self.document = Document::default();
+        self.flushed = self.flushed.max(self.framer.ready());
+        let before = self.framer.len();
+        self.framer.compact();
+        self.flushed = self.flushed.saturating_sub(before - self.framer.len());
+    }
+
+    fn note_end(&mut self, out: &[u8]) {
+        if !out.is_empty() {
+            self.end.extend_from_slice(&out[out.len().saturating_sub(END)..]);
+            self.end.drain(..self.end.len().saturating_sub(END));
+        }
+    }
+
+    /// Give the host what is kept of the documents that came out.
+    pub fn hand_in<H: Host>(&mut self, host: &mut H) -> Result<(), H::Error> {
+        let kept = self.kept.take();
+        if kept.is_empty() { Ok(()) } else { host.collect(kept) }
+    }
+
+    /// Decide what the framer has.
+    fn take<H: Host>(&mut self, host: &mut H, out: &mut Vec<u8>) -> Result<(), H::Error> {
+        self.skim(host, out)?;
         while let Some(block) = self.framer.next_block() {
             self.block(&block, host, out)?;
             if self.fault.is_some() || self.is_done {
                 self.stop(block.raw.1, out);
                 return Ok(());
             }
+            self.skim(host, out)?;
         }
         self.framer.settle();
-        self.flush(self.framer.ready(), out);
         if let Some((unit, limit)) = self.framer.fault {
+            self.flush(self.framer.ready(), out);
             self.put_out(Kind::Flush, host, out)?;
             self.fault = Some(Fault::TooLarge(unit, limit));
-        } else if let Some(head) = &self.framer.refused {
-            self.fault = Some(Fault::NotSse(head.clone()));
+        } else if let Some(head) = self.framer.refused.clone() {
+            self.flush(self.framer.ready(), out);
+            self.fault = Some(Fault::NotSse(head));
         }
-        let before = self.framer.len();
-        self.framer.compact();
-        self.flushed = self.flushed.saturating_sub(before - self.framer.len());
         Ok(())
     }
 
@@ -388,6 +451,9 @@ impl Normalizer {
         host: &mut H,
         out: &mut Vec<u8>,
     ) -> Result<Scan<()>, H::Error> {
+        if self.by_template(span, host, out)? {
+            return Ok(Ok(()));
+        }
         let mut document = std::mem::take(&mut self.document);
         let decided = self.decide(&mut document, span, host);
         let result = match decided {
@@ -409,6 +475,7 @@ impl Normalizer {
         span: Span,
         host: &mut H,
     ) -> Result<Scan<bool>, H::Error> {
+        self.rules.tally.added.clear();
         let data = self.framer.bytes(span);
         let has_long_integer = Cell::new(false);
         let Ok(text) = Text::new(data, &has_long_integer) else {
@@ -436,7 +503,9 @@ impl Normalizer {
         self.facts.complete |= facts.complete;
         self.facts.has_deltas |= facts.has_deltas;
         self.facts.visible |= facts.visible || is_visible;
-        Ok(Ok(!has_long_integer.get()))
+        let is_plain = !has_long_integer.get();
+        Self::learn((&mut self.templates, &self.kept, &self.rules), document, text, is_plain);
+        Ok(Ok(is_plain))
     }
 
     /// Put out a document that was decided.
@@ -448,47 +517,66 @@ impl Normalizer {
         host: &mut H,
         out: &mut Vec<u8>,
     ) -> Result<(), H::Error> {
+        if self.rules.table.splits {
+            return self.deliver_split(document, (start, span), is_plain, host, out);
+        }
         let is_edited = !document.cuts.is_empty();
         let data = self.framer.bytes(span);
-        if !self.rules.table.splits {
-            return match (self.output, is_edited) {
-                (Output::Sse, false) => Ok(()),
-                (Output::Sse, true) => {
-                    out.extend_from_slice(self.framer.bytes((self.flushed, span.0)));
-                    splice::make(data, &mut document.cuts, out);
-                    self.flushed = span.1;
-                    Ok(())
-                }
-                (Output::Dict, false) => host.chunk(data, is_plain),
-                (Output::Dict, true) => {
-                    document.edited.clear();
-                    splice::make(data, &mut document.cuts, &mut document.edited);
-                    host.chunk(&document.edited, is_plain)
-                }
-            };
+        let mut edited = data;
+        if is_edited && (self.output == Output::Dict || self.kept.is_wanted()) {
+            document.edited.clear();
+            splice::make(data, &mut document.cuts, &mut document.edited);
+            edited = &document.edited;
         }
+        self.kept.add(edited, &self.rules.table.usage_keys);
+        match self.output {
+            Output::Sse if is_edited => {
+                self.framer.make_room(out);
+                out.extend_from_slice(self.framer.bytes((self.flushed, span.0)));
+                splice::make(data, &mut document.cuts, out);
+                self.flushed = span.1;
+            }
+            Output::Sse => {}
+            Output::Dict => host.chunk(edited, is_plain)?,
+        }
+        self.give_away(host)
+    }
+
+    /// As `deliver`, of a document that may become two.
+    fn deliver_split<H: Host>(
+        &mut self,
+        document: &mut Document,
+        (start, span): (usize, Span),
+        is_plain: bool,
+        host: &mut H,
+        out: &mut Vec<u8>,
+    ) -> Result<(), H::Error> {
         document.edited.clear();
+        let data = self.framer.bytes(span);
         splice::make(data, &mut document.cuts, &mut document.edited);
         let halves = host.split(&document.edited)?;
-        if self.output == Output::Dict {
-            return match &halves {
-                None => host.chunk(&document.edited, is_plain),
-                Some((first, rest)) => {
-                    host.chunk(first, is_plain)?;
-                    host.chunk(rest, is_plain)
-                }
-            };
+        let (first, rest) = match &halves {
+            Some((first, rest)) => (Some(&first[..]), &rest[..]),
+            None => (None, &document.edited[..]),
+        };
+        for half in first.into_iter().chain([rest]) {
+            self.kept.add(half, &self.rules.table.usage_keys);
+            if self.output == Output::Dict {
+                host.chunk(half, is_plain)?;
+            }
         }
-        let rest = match &halves {
-            Some((first, rest)) => {
+        if self.output == Output::Sse {
+            if let Some(first) = first {
                 self.flush(start, out);
                 self.event(first, out);
-                rest
             }
-            None => &document.edited,
-        };
-        self.replace(span, rest, out);
-        Ok(())
+            self.replace(span, rest, out);
+        }
+        self.give_away(host)
+    }
+
+    fn give_away<H: Host>(&mut self, host: &mut H) -> Result<(), H::Error> {
+        if self.kept.is_full() { host.collect(self.kept.take()) } else { Ok(()) }
     }
 
     /// Put out `edited` for the bytes of a value.
@@ -531,6 +619,7 @@ impl Normalizer {
         out: &mut Vec<u8>,
     ) -> Result<(), H::Error> {
         for document in self.held(kind, host)? {
+            self.kept.add(&document, &self.rules.table.usage_keys);
             self.event(&document, out);
         }
         Ok(())
@@ -543,6 +632,7 @@ impl Normalizer {
         out: &mut Vec<u8>,
     ) -> Result<(), H::Error> {
         for document in self.held(kind, host)? {
+            self.kept.add(&document, &self.rules.table.usage_keys);
             let mut end = self.end.clone();
             end.extend_from_slice(&out[out.len().saturating_sub(END)..]);
             let end = &end[end.len().saturating_sub(END)..];
@@ -557,6 +647,7 @@ impl Normalizer {
         if !self.rules.choices.hold() {
             return Ok(Vec::new());
         }
+        self.hand_in_chunks(host)?;
         let before = (&self.last[..], self.facts.complete, self.facts.has_deltas);
         let handed = host.hand_over(kind, (&[], &[]), &mut self.rules, before)?;
         self.last.clear();
@@ -583,6 +674,11 @@ impl Normalizer {
         Ok(true)
     }
 
+    /// Chunks that the reference engine makes go to the collector at once, behind these.
+    fn hand_in_chunks<H: Host>(&mut self, host: &mut H) -> Result<(), H::Error> {
+        if self.output == Output::Dict { self.hand_in(host) } else { Ok(()) }
+    }
+
     fn hand_over<H: Host>(
         &mut self,
         kind: Kind,
@@ -590,6 +686,7 @@ impl Normalizer {
         host: &mut H,
         out: &mut Vec<u8>,
     ) -> Result<(), H::Error> {
+        self.hand_in_chunks(host)?;
         let spans: Vec<Span> =
             if kind == Kind::Stray { block.stray.clone() } else { block.values().collect() };
         let has_error = block.has_error && !matches!(kind, Kind::Stray | Kind::Error);
@@ -604,6 +701,12 @@ impl Normalizer {
         let is_sse = self.output == Output::Sse;
         let can_frame = is_sse && block.kind != BlockKind::Event && self.facts.count == 0;
         self.is_framed |= can_frame && handed.facts.was_whole;
+        for document in &handed.before {
+            self.kept.add(document, &self.rules.table.usage_keys);
+        }
+        if self.kept.is_wanted() && !handed.edited.is_empty() {
+            self.kept.add(&handed.edited.join(&b'\n'), &self.rules.table.usage_keys);
+        }
         if !handed.before.is_empty() || self.is_framed {
             self.flush(block.raw.0, out);
         }

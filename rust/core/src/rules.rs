@@ -3,6 +3,7 @@
 //! Mirrors `pure/rules.py`; the words are there.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use crate::content::{self, Reading};
 use crate::marks::Family;
@@ -14,18 +15,37 @@ use crate::tags::Mode;
 use crate::texts::{Content, Delta, Texts, is_empty_string, text_of};
 use crate::tool_calls::CallState;
 
-/// One counter of the report, by source.
-pub type Counter = Vec<u64>;
+/// What is counted by source; the place of its row in `Tally::counts`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counted {
+    Carried,
+    Remaps,
+    Removed,
+    Mirrored,
+    Repeated,
+    Conflicts,
+}
+
+impl Counted {
+    /// All of them, with the names that a report knows them by.
+    pub const ALL: [(Self, &'static str); 6] = [
+        (Self::Carried, "carried"),
+        (Self::Remaps, "remaps"),
+        (Self::Removed, "removed"),
+        (Self::Mirrored, "mirrored"),
+        (Self::Repeated, "repeated"),
+        (Self::Conflicts, "conflicts"),
+    ];
+}
 
 /// Counts of what was done; see `Tally` in `pure/rules.py`.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
-    pub carried: Counter,
-    pub remaps: Counter,
-    pub removed: Counter,
-    pub mirrored: Counter,
-    pub repeated: Counter,
-    pub conflicts: Counter,
+    /// A row for each of `Counted`, a column for each source; empty as long as all are zero.
+    counts: Vec<u64>,
+    sources: usize,
+    /// What the event at hand has added.
+    pub(crate) added: Vec<(Counted, usize)>,
     /// Deltas by the tag family that their reasoning stood in.
     pub families: Vec<(Family, u64)>,
     /// Vague finish reasons beside tool calls.
@@ -34,20 +54,29 @@ pub struct Tally {
 
 impl Tally {
     fn new(sources: usize) -> Self {
-        let counter = vec![0; sources];
-        Self {
-            carried: counter.clone(),
-            remaps: counter.clone(),
-            removed: counter.clone(),
-            mirrored: counter.clone(),
-            repeated: counter.clone(),
-            conflicts: counter,
-            families: Vec::new(),
-            vague: 0,
-        }
+        Self { sources, ..Self::default() }
     }
 
-    fn count_family(&mut self, family: Family) {
+    pub(crate) fn add(&mut self, what: Counted, source: usize) {
+        self.added.push((what, source));
+        self.repeat(what, source);
+    }
+
+    /// Count again what an event like this one has added.
+    pub(crate) fn repeat(&mut self, what: Counted, source: usize) {
+        if self.counts.is_empty() {
+            self.counts.resize(Counted::ALL.len() * self.sources, 0);
+        }
+        self.counts[what as usize * self.sources + source] += 1;
+    }
+
+    /// One counter of the report: (source, count), of those that are not zero.
+    pub fn of(&self, what: Counted) -> impl Iterator<Item = (usize, u64)> + '_ {
+        let row = self.counts.chunks_exact(self.sources.max(1)).nth(what as usize);
+        row.unwrap_or_default().iter().copied().enumerate().filter(|(_, count)| *count > 0)
+    }
+
+    pub(crate) fn count_family(&mut self, family: Family) {
         match self.families.iter_mut().find(|(known, _)| *known == family) {
             Some((_, count)) => *count += 1,
             None => self.families.push((family, 1)),
@@ -55,10 +84,21 @@ impl Tally {
     }
 }
 
+/// What was decided of a delta, where another one like it would be decided alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Like {
+    /// Its content leaves as it came.
+    Plain,
+    /// The whole text of this source came out, and every other text was the same.
+    Field(usize),
+    /// All of its content was reasoning.
+    Tags(Family),
+}
+
 /// The rules of one stream, with the state of each choice.
 #[derive(Debug)]
 pub struct Rules {
-    pub(crate) table: Table,
+    pub(crate) table: Arc<Table>,
     /// The source that already is the output: its text needs no edit.
     native: usize,
     pub choices: Choices,
@@ -68,6 +108,8 @@ pub struct Rules {
     pub reasoning_seen: bool,
     /// Text was held back in the document at hand.
     pub(crate) has_held: bool,
+    /// What was decided of the last delta, if it can be learned; see `template.rs`.
+    pub(crate) like: Option<Like>,
 }
 
 /// What one delta says, as far as the rules care.
@@ -91,7 +133,7 @@ pub(crate) struct Case<'a> {
 
 impl Rules {
     #[must_use]
-    pub fn new(table: Table) -> Self {
+    pub fn new(table: Arc<Table>) -> Self {
         let native = table
             .sources
             .iter()
@@ -103,6 +145,7 @@ impl Rules {
             tally: Tally::new(table.sources.len()),
             reasoning_seen: false,
             has_held: false,
+            like: None,
             table,
         }
     }
@@ -138,12 +181,14 @@ impl Rules {
         said: &mut Said<'_>,
         edits: &mut Vec<Edit>,
     ) -> bool {
+        self.like = None;
         let has_calls = said.calls.is_some();
         let is_flushed = case.is_final
             && self.choices.get(case.index).is_some_and(|state| !state.tags.held.is_empty());
         let is_plain = said.content.is_none() && !(is_flushed && delta.content != Content::Other);
         if is_plain && !has_calls && said.fields.is_empty() {
             self.drop_empty(delta, edits);
+            self.like = (delta.content == Content::Text).then_some(Like::Plain);
             return delta.content == Content::Text;
         }
         let (place, mut state) = self.take_state(case.index);
@@ -225,12 +270,12 @@ impl Rules {
             if !reading.reasoning.is_empty() {
                 texts.push((tags, std::mem::take(&mut reading.reasoning)));
             } else if reading.is_cut {
-                self.tally.removed[tags] += 1;
+                self.tally.add(Counted::Removed, tags);
             }
         }
         // Delimited text counts once it is known not to be the answer.
         for (i, _) in texts.iter().filter(|(i, _)| *i != tags) {
-            self.tally.carried[*i] += 1;
+            self.tally.add(Counted::Carried, *i);
         }
         let mut repeats = 0_u64;
         let lead = self.lead(state, &texts, is_final, &mut repeats);
@@ -243,7 +288,7 @@ impl Rules {
             let how = (repeats, reading.as_deref());
             if !self.write(delta, &texts, (lead, text, fresh), how, edits) {
                 // Every output key holds something that must stay: so does this text.
-                self.tally.conflicts[lead] += 1;
+                self.tally.add(Counted::Conflicts, lead);
                 if let (true, Some(reading)) = (has_tags, reading.as_deref_mut()) {
                     reading.refuse(state);
                 }
@@ -257,9 +302,17 @@ impl Rules {
                     .any(|e| matches!(e.op, Op::Rename(_)) && Some(e.member) == content);
             self.reasoning_seen = true;
             if let (true, Some(reading)) = (lead == tags, reading.as_deref()) {
-                self.tally.carried[tags] += 1;
+                self.tally.add(Counted::Carried, tags);
                 self.tally.count_family(reading.family);
             }
+            self.like = match reading.as_deref() {
+                None if lead != tags && self.leads_always(lead, &texts) => Some(Like::Field(lead)),
+                Some(reading) if is_renamed && texts.len() == 1 && reading.text == Some(text) => {
+                    Some(Like::Tags(reading.family))
+                }
+                _ => None,
+            };
+            self.like = self.like.filter(|_| fresh.len() == text.len());
             state.emit(lead, fresh, fresh.len() == text.len(), self.table.repeat_memory);
         }
         let winner = lead.map(|(place, fresh)| (place, &texts[place].1[fresh..]));
@@ -282,19 +335,26 @@ impl Rules {
             }
             if is_mirrored {
                 state.catch_up(*i);
+            } else {
+                self.like = None;
             }
             self.drop_other(delta, *i, is_mirrored, is_repeated, winner.is_none(), edits);
         }
         if let Some(reading) = reading.as_deref_mut() {
             if reading.is_closed && !state.is_echoed(tags) {
                 // It only begins like the field's text: the answer speaks of delimiters.
-                self.tally.conflicts[tags] += 1;
+                self.tally.add(Counted::Conflicts, tags);
                 reading.refuse(state);
             }
         }
         if !is_renamed {
             self.write_content(delta, reading.as_deref(), edits);
         }
+    }
+
+    /// Whether a source that leads does so whenever the same sources say something.
+    fn leads_always(&self, lead: usize, texts: &Texts<'_>) -> bool {
+        lead == self.native || texts.iter().all(|(i, _)| *i != self.native)
     }
 
     /// Reasoning of the content that did not lead: the same again, or put back.
@@ -306,12 +366,11 @@ impl Rules {
     ) {
         let tags = self.table.tag_source;
         if is_mirrored || is_repeated {
-            self.tally.carried[tags] += 1;
-            let counter =
-                if is_mirrored { &mut self.tally.mirrored } else { &mut self.tally.repeated };
-            counter[tags] += 1;
+            self.tally.add(Counted::Carried, tags);
+            let counted = if is_mirrored { Counted::Mirrored } else { Counted::Repeated };
+            self.tally.add(counted, tags);
         } else {
-            self.tally.conflicts[tags] += 1;
+            self.tally.add(Counted::Conflicts, tags);
             if let Some(reading) = reading {
                 reading.refuse(state);
             }
@@ -454,7 +513,7 @@ impl Rules {
             });
         }
         if edits.len() > before {
-            self.tally.remaps[lead] += 1;
+            self.tally.add(Counted::Remaps, lead);
         }
         true
     }
@@ -490,11 +549,11 @@ impl Rules {
         edits: &mut Vec<Edit>,
     ) {
         if is_mirrored {
-            self.tally.mirrored[i] += 1;
+            self.tally.add(Counted::Mirrored, i);
         } else if is_repeated {
-            self.tally.repeated[i] += 1;
+            self.tally.add(Counted::Repeated, i);
         } else {
-            self.tally.conflicts[i] += 1;
+            self.tally.add(Counted::Conflicts, i);
             return;
         }
         let key = self.table.source_keys[i];
@@ -519,7 +578,7 @@ impl Rules {
             };
             let value = delta.members[member].value;
             if value.kind == Kind::Null || is_empty_string(value) {
-                self.tally.removed[i] += 1;
+                self.tally.add(Counted::Removed, i);
                 edits.push(Edit { member, op: Op::Drop });
             }
         }

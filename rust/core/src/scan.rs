@@ -7,6 +7,8 @@
 use std::borrow::Cow;
 use std::cell::Cell;
 
+use crate::strings::text_end;
+
 /// The event is for the reference engine. Nothing has been changed when this is returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Declined;
@@ -217,32 +219,7 @@ impl<'a> Text<'a> {
 
     /// (end of the string that starts at `at`, whether it has escapes).
     fn string(&self, at: usize) -> Scan<(usize, bool)> {
-        let mut escaped = false;
-        let mut at = at + 1;
-        loop {
-            at += plain_length(&self.bytes[at..]);
-            match self.byte(at)? {
-                b'"' => return Ok((at + 1, escaped)),
-                b'\\' => {
-                    escaped = true;
-                    at = self.escape(at + 1)?;
-                }
-                // Raw control characters: not JSON.
-                _ => return Err(Declined),
-            }
-        }
-    }
-
-    /// The end of the escape whose letter is at `at`.
-    fn escape(&self, at: usize) -> Scan<usize> {
-        match self.byte(at)? {
-            b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Ok(at + 1),
-            b'u' => {
-                let digits = self.bytes.get(at + 1..at + 5).ok_or(Declined)?;
-                if digits.iter().all(u8::is_ascii_hexdigit) { Ok(at + 5) } else { Err(Declined) }
-            }
-            _ => Err(Declined),
-        }
+        text_end(self.bytes, at + 1).map(|(end, has_escapes)| (end + 1, has_escapes))
     }
 
     fn literal(&self, at: usize, word: &[u8]) -> Scan<usize> {
@@ -289,38 +266,16 @@ impl<'a> Text<'a> {
 
     /// A string's text. Lone surrogates, which no `str` can hold, are declined.
     pub(crate) fn decode(&self, value: Value) -> Scan<Cow<'a, str>> {
-        let inner = self.inner(value);
-        if value.kind == Kind::Str(false) {
-            return std::str::from_utf8(inner).map(Cow::Borrowed).map_err(|_| Declined);
-        }
-        unescape(inner).map(Cow::Owned)
+        decode(self.inner(value), value.kind != Kind::Str(false))
     }
 }
 
-/// Bytes at the start of `bytes` that are neither `"`, `\` nor a control character.
-fn plain_length(bytes: &[u8]) -> usize {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGHS: u64 = 0x8080_8080_8080_8080;
-    let has_zero = |word: u64| word.wrapping_sub(ONES) & !word & HIGHS;
-    let mut at = 0;
-    for chunk in bytes.chunks_exact(8) {
-        let word = u64::from_le_bytes([
-            chunk[0], chunk[1], chunk[2], chunk[3], chunk[4], chunk[5], chunk[6], chunk[7],
-        ]);
-        let quote = has_zero(word ^ (ONES * 0x22));
-        let slash = has_zero(word ^ (ONES * 0x5c));
-        let control = word.wrapping_sub(ONES * 0x20) & !word & HIGHS;
-        // Borrows can mark bytes above the first hit, never below it.
-        let found = quote | slash | control;
-        if found != 0 {
-            return at + (found.trailing_zeros() / 8) as usize;
-        }
-        at += 8;
+/// The text of a string from its bytes without the quotes.
+pub(crate) fn decode(inner: &[u8], has_escapes: bool) -> Scan<Cow<'_, str>> {
+    if has_escapes {
+        return unescape(inner).map(Cow::Owned);
     }
-    while at < bytes.len() && !matches!(bytes[at], b'"' | b'\\' | 0..=0x1f) {
-        at += 1;
-    }
-    at
+    std::str::from_utf8(inner).map(Cow::Borrowed).map_err(|_| Declined)
 }
 
 fn unescape(inner: &[u8]) -> Scan<String> {

@@ -40,9 +40,22 @@ pub(crate) struct Edit {
 /// A replacement of a half-open span.
 #[derive(Clone, Debug)]
 pub(crate) struct Cut {
-    start: usize,
-    end: usize,
-    new: Vec<u8>,
+    pub(crate) start: usize,
+    pub(crate) end: usize,
+    pub(crate) new: Vec<u8>,
+}
+
+impl Cut {
+    /// The same in a text that begins `count` bytes earlier.
+    pub(crate) fn shifted(&self, count: usize) -> Self {
+        Self { start: self.start + count, end: self.end + count, new: self.new.clone() }
+    }
+
+    /// Whether it leaves a span as it is, or takes away all of it.
+    pub(crate) fn spares(&self, span: (usize, usize)) -> bool {
+        let is_beside = self.end <= span.0 || self.start >= span.1;
+        is_beside || (self.start < span.0 && self.end > span.1)
+    }
 }
 
 /// What the edits of one delta change in the text.

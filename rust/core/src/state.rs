@@ -206,6 +206,16 @@ impl Choices {
         }
     }
 
+    /// As `get`, to change it.
+    pub(crate) fn get_mut(&mut self, index: i64) -> Option<&mut ChoiceState> {
+        match self {
+            Self::Here(states) => {
+                states.iter_mut().find(|(known, _)| *known == index).map(|(_, state)| &mut **state)
+            }
+            Self::Away => None,
+        }
+    }
+
     /// The state of a choice; None where it is not known, or not here.
     pub(crate) fn get(&self, index: i64) -> Option<&ChoiceState> {
         match self {

@@ -78,6 +78,10 @@ pub struct Table {
     pub holds_finish: bool,
     /// A delta that mixes reasoning and answer is split.
     pub splits: bool,
+    /// Members of a delta whose strings are increments.
+    pub text_keys: Vec<Box<[u8]>>,
+    /// Names of members that hold usage, in quotes.
+    pub usage_keys: Vec<Box<[u8]>>,
     /// Code points from which on an equal text is no coincidence.
     pub sure_length: usize,
     /// The distinct keys of sources and targets; a key's place here is its id.

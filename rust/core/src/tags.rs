@@ -158,7 +158,7 @@ impl Vocabulary {
     }
 
     /// Whether a text is all reasoning and no mark may stand in it: so most of them are.
-    fn is_one_piece(&self, state: &TagState, text: &str) -> bool {
+    pub(crate) fn is_one_piece(&self, state: &TagState, text: &str) -> bool {
         let is_inside = state.mode == Mode::Reason && !state.trims && !text.is_empty();
         is_inside && self.live_closers(state.family).next_place(text.as_bytes(), 0).is_none()
     }

@@ -60,21 +60,30 @@ pub(crate) fn text_of<'a>(source: &Source, text: Text<'a>, value: Value) -> Scan
         Shape::Object | Shape::Parts | Shape::Flag | Shape::Tags => Ok(Cow::Borrowed("")),
         Shape::Nested => {
             let mut found = Cow::Borrowed("");
-            nested(text, value, &source.steps, source, &mut found)?;
+            nested(text, value, &source.steps, source, &mut |value| {
+                let piece = text.decode(value)?;
+                if found.is_empty() {
+                    found = piece;
+                } else {
+                    found.to_mut().push_str(&piece);
+                }
+                Ok(())
+            })?;
             Ok(found)
         }
     }
 }
 
-fn nested<'a>(
-    text: Text<'a>,
+/// Call `take` with every string that a nested source picks, in order.
+fn nested(
+    text: Text<'_>,
     value: Value,
     steps: &[Box<[u8]>],
     source: &Source,
-    found: &mut Cow<'a, str>,
+    take: &mut impl FnMut(Value) -> Scan<()>,
 ) -> Scan<()> {
     let Some((step, rest)) = steps.split_first() else {
-        return pick(text, value, source, found);
+        return pick(text, value, source)?.map_or(Ok(()), take);
     };
     if **step == *b"*" {
         if !matches!(value.kind, Kind::Array(_)) {
@@ -84,20 +93,20 @@ fn nested<'a>(
         while let Some(start) = text.next_item(&mut cursor)? {
             let item = text.value(start, 0)?;
             cursor.at = item.end;
-            nested(text, item, rest, source, found)?;
+            nested(text, item, rest, source, take)?;
         }
         return Ok(());
     }
     match member(text, value, step)? {
-        Some(value) => nested(text, value, rest, source, found),
+        Some(value) => nested(text, value, rest, source, take),
         None => Ok(()),
     }
 }
 
-/// The text of the first pick that fits an object.
-fn pick<'a>(text: Text<'a>, value: Value, source: &Source, found: &mut Cow<'a, str>) -> Scan<()> {
+/// The string of the first pick that fits an object.
+fn pick(text: Text<'_>, value: Value, source: &Source) -> Scan<Option<Value>> {
     if value.kind != Kind::Object {
-        return Ok(());
+        return Ok(None);
     }
     let mut kind = None;
     for (wanted, name) in &source.picks {
@@ -114,17 +123,11 @@ fn pick<'a>(text: Text<'a>, value: Value, source: &Source, found: &mut Cow<'a, s
         }
         if let Some(value) = member(text, value, name)? {
             if matches!(value.kind, Kind::Str(_)) {
-                let piece = text.decode(value)?;
-                if found.is_empty() {
-                    *found = piece;
-                } else {
-                    found.to_mut().push_str(&piece);
-                }
-                return Ok(());
+                return Ok(Some(value));
             }
         }
     }
-    Ok(())
+    Ok(None)
 }
 
 /// A member of an object by name; declined where the name occurs twice.
@@ -138,6 +141,24 @@ pub(crate) fn member(text: Text<'_>, value: Value, name: &[u8]) -> Scan<Option<V
         if text.name(&member) == name && found.replace(member.value).is_some() {
             return Err(Declined);
         }
+    }
+    Ok(found)
+}
+
+/// Where the text stands that `source` finds in its member: one string, all of whose text it
+/// is. None where it finds no text; declined where that is made of several strings.
+pub(crate) fn place_of(source: &Source, text: Text<'_>, value: Value) -> Scan<Option<Value>> {
+    let mut found = None;
+    let mut take = |value: Value| match value.kind {
+        Kind::Str(_) if is_empty_string(value) => Ok(()),
+        Kind::Str(_) if found.replace(value).is_some() => Err(Declined),
+        _ => Ok(()),
+    };
+    match source.shape {
+        Shape::Text => take(value)?,
+        Shape::Nested => nested(text, value, &source.steps, source, &mut take)?,
+        // They stand in `content`, or are declined.
+        Shape::Object | Shape::Parts | Shape::Flag | Shape::Tags => {}
     }
     Ok(found)
 }

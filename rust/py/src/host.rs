@@ -1,8 +1,14 @@
 //! The calls back into Python: building chunks, and the reference engine's decisions.
 
+use std::sync::Arc;
+
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
+use streamnorm_core as core;
 use streamnorm_core::{Choices, ExportedState, Facts, Halves, Handed, Host, Kind, Rules};
+
+use crate::model::Model;
 
 /// What the reference engine answers; see `HandOver.decide` in `pure/handover.py`.
 type Answer<'py> = (
@@ -12,42 +18,53 @@ type Answer<'py> = (
     (u64, u64, bool, bool, bool, Bound<'py, PyList>, bool, bool, bool),
 );
 
-/// What is called in Python: `orjson.loads` or its stand-in, `_json.loads`, `decide` and
-/// `take_states` of `HandOver`, `Documents.note_finish`, and `document` of `pure/split.py`.
-pub(crate) type Calls = (Py<PyAny>, Py<PyAny>, Py<PyAny>, Py<PyAny>, Py<PyAny>, Py<PyAny>);
+/// Chunks that are copied: as many as there are templates.
+const MODELS: usize = 4;
 
-pub(crate) struct PyHost {
+/// The calls that all streams share; see `_native.Table`.
+pub(crate) struct Calls {
     /// The fastest parser there is. It may refuse what is rare (numbers out of a float's
     /// range, lone surrogates): then `loads` decides.
-    fast_loads: Py<PyAny>,
-    loads: Py<PyAny>,
-    hand_over: Py<PyAny>,
-    take_states: Py<PyAny>,
-    note_finish: Py<PyAny>,
-    split: Py<PyAny>,
+    pub(crate) fast_loads: Py<PyAny>,
+    /// `_json.loads`.
+    pub(crate) loads: Py<PyAny>,
+    /// `document` of `pure/split.py`.
+    pub(crate) split: Py<PyAny>,
+}
+
+pub(crate) struct PyHost {
+    calls: Arc<Calls>,
+    /// `HandOver` of `pure/handover.py`.
+    reference: Py<PyAny>,
+    /// `Collector` of `collect.py`.
+    collector: Option<Py<PyAny>>,
     is_sse: bool,
     chunks: Vec<Py<PyAny>>,
+    models: Vec<Model>,
     fault: Option<Py<PyAny>>,
 }
 
 impl PyHost {
-    pub(crate) fn new(calls: Calls, is_sse: bool) -> Self {
-        let (fast_loads, loads, hand_over, take_states, note_finish, split) = calls;
+    pub(crate) fn new(
+        calls: Arc<Calls>,
+        reference: Py<PyAny>,
+        collector: Option<Py<PyAny>>,
+        is_sse: bool,
+    ) -> Self {
         Self {
-            fast_loads,
-            loads,
-            hand_over,
-            take_states,
-            note_finish,
-            split,
+            calls,
+            reference,
+            collector,
             is_sse,
             chunks: Vec::new(),
+            models: Vec::new(),
             fault: None,
         }
     }
 
     pub(crate) fn take_chunks(&mut self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        Ok(PyList::new(py, self.chunks.drain(..))?.into_any().unbind())
+        let chunks = std::mem::take(&mut self.chunks);
+        Ok(PyList::new(py, chunks)?.into_any().unbind())
     }
 
     pub(crate) fn fault(&self, py: Python<'_>) -> Option<Py<PyAny>> {
@@ -61,10 +78,38 @@ impl Host for PyHost {
     fn chunk(&mut self, document: &[u8], is_plain: bool) -> PyResult<()> {
         Python::attach(|py| {
             let document = PyBytes::new(py, document);
-            let first = if is_plain { &self.fast_loads } else { &self.loads };
+            let loads = &self.calls.loads;
+            let first = if is_plain { &self.calls.fast_loads } else { loads };
             let chunk = first.call1(py, (&document,));
-            self.chunks.push(chunk.or_else(|_| self.loads.call1(py, (&document,)))?);
+            self.chunks.push(chunk.or_else(|_| loads.call1(py, (&document,)))?);
             Ok(())
+        })
+    }
+
+    fn like(&mut self, model: &core::Model<'_>, text: &str) -> PyResult<()> {
+        Python::attach(|py| {
+            let known = self.models.iter().position(|known| known.serial == model.serial);
+            let place = if let Some(place) = known {
+                place
+            } else {
+                if self.models.len() == MODELS {
+                    self.models.remove(0);
+                }
+                self.models.push(Model::new(py, model, self.calls.loads.bind(py))?);
+                self.models.len() - 1
+            };
+            self.chunks.push(self.models[place].chunk(py, text)?);
+            Ok(())
+        })
+    }
+
+    fn collect(&mut self, documents: Vec<Vec<u8>>) -> PyResult<()> {
+        let Some(collector) = &self.collector else { return Ok(()) };
+        Python::attach(|py| {
+            let documents = documents.iter().map(|document| PyBytes::new(py, document));
+            let documents = PyList::new(py, documents.collect::<Vec<_>>())?;
+            let name = intern!(py, "add_documents");
+            collector.bind(py).call_method1(name, (documents,)).map(drop)
         })
     }
 
@@ -93,7 +138,7 @@ impl Host for PyHost {
             let stray: Vec<_> = stray.iter().map(|line| PyBytes::new(py, line)).collect();
             let before = (PyBytes::new(py, last), is_complete, has_deltas);
             let given = (kind, (values, stray), output, states, before);
-            let answer = self.hand_over.bind(py).call1(given)?;
+            let answer = self.reference.bind(py).call_method1(intern!(py, "decide"), given)?;
             let (before, made, fault, facts): Answer<'_> = answer.extract()?;
             let mut edited = Vec::new();
             if self.is_sse {
@@ -101,6 +146,9 @@ impl Host for PyHost {
                     edited.push(value.extract::<Vec<u8>>()?);
                 }
             } else {
+                if let Some(collector) = &self.collector {
+                    collector.bind(py).call_method1(intern!(py, "add_chunks"), (&made,))?;
+                }
                 self.chunks.extend(made.iter().map(Bound::unbind));
             }
             let is_fault = fault.is_some();
@@ -131,16 +179,22 @@ impl Host for PyHost {
     }
 
     fn note_finish(&mut self, index: i64, reason: &str) -> PyResult<()> {
-        Python::attach(|py| self.note_finish.call1(py, (index, reason)).map(drop))
+        Python::attach(|py| {
+            let name = intern!(py, "note_finish");
+            self.reference.bind(py).call_method1(name, (index, reason)).map(drop)
+        })
     }
 
     fn split(&mut self, document: &[u8]) -> PyResult<Option<Halves>> {
-        Python::attach(|py| self.split.bind(py).call1((PyBytes::new(py, document),))?.extract())
+        Python::attach(|py| {
+            let document = PyBytes::new(py, document);
+            self.calls.split.bind(py).call1((document,))?.extract()
+        })
     }
 
     fn take_back(&mut self) -> PyResult<Option<Vec<(i64, ExportedState)>>> {
         Python::attach(|py| {
-            let states = self.take_states.bind(py).call0()?;
+            let states = self.reference.bind(py).call_method0(intern!(py, "take_states"))?;
             // Text with lone surrogates is no UTF-8, and an index may be too large.
             Ok(states.extract().ok())
         })

@@ -1,6 +1,7 @@
 //! The binding: types in and out, locks, and the two calls back into Python.
 
 mod host;
+mod model;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -8,14 +9,18 @@ use pyo3::prelude::*;
 use pyo3::sync::MutexExt;
 use pyo3::types::{PyBytes, PyDict, PyString};
 use streamnorm_core::{
-    Action, ErrorMark, ErrorTest, Fault, Framer, Limits, Mark, Marks, Normalizer as Core, Output,
-    Shape, Source, Table, TagMode, Terminal, Unit, Vocabulary as CoreVocabulary,
+    Action, Counted, ErrorMark, ErrorTest, Fault, Framer, Keep, Limits, Mark, Marks,
+    Normalizer as Core, Output, Shape, Source, Table as CoreTable, TagMode, Terminal, Unit,
+    Vocabulary as CoreVocabulary,
 };
 
 use crate::host::{Calls, PyHost};
 
+/// Bytes that a stream may keep for its next output.
+const MOST_KEPT: usize = 1024;
+
 /// Raised with every change of this module's interface; `_engine.py` compares it.
-const ABI: u32 = 3;
+const ABI: u32 = 4;
 
 type PySource = (Vec<u8>, String, Vec<Vec<u8>>, Vec<(Option<Vec<u8>>, Vec<u8>)>);
 /// The marks of one shape of errors: the path, the test by name.
@@ -29,6 +34,7 @@ type PyTable = (
     (Vec<u8>, Vec<u8>, Vec<u8>),
     Vec<Vec<u8>>,
     Vec<PyError>,
+    (Vec<Vec<u8>>, Vec<Vec<u8>>),
 );
 /// What the options choose: the targets, `keep_original`, `finish`, `split_mixed`.
 type PyChoice = (Vec<Vec<u8>>, bool, bool, bool);
@@ -94,8 +100,9 @@ fn boxed(bytes: Vec<u8>) -> Box<[u8]> {
 }
 
 /// The dialect table with what the options choose in it.
-fn table(rows: PyTable, chosen: PyChoice, vocabulary: Arc<CoreVocabulary>) -> Table {
-    let (sources, terminals, unfinished, done_mark, limits, names, vague, errors) = rows;
+fn table(rows: PyTable, chosen: PyChoice, vocabulary: Arc<CoreVocabulary>) -> CoreTable {
+    let (sources, terminals, unfinished, done_mark, limits, names, vague, errors, collected) = rows;
+    let (text_keys, usage_keys) = collected;
     let (content, calls, flag) = names;
     let (repeat_memory, max_choices, sure_length) = limits;
     let (targets, keep_original, holds_finish, splits) = chosen;
@@ -125,7 +132,7 @@ fn table(rows: PyTable, chosen: PyChoice, vocabulary: Arc<CoreVocabulary>) -> Ta
             _ => ErrorTest::Is(boxed(test.into_bytes())),
         },
     };
-    Table {
+    CoreTable {
         sources: sources.into_iter().map(source).collect(),
         targets: targets.into_iter().map(boxed).collect(),
         keep_original,
@@ -143,6 +150,8 @@ fn table(rows: PyTable, chosen: PyChoice, vocabulary: Arc<CoreVocabulary>) -> Ta
         vague: vague.into_iter().map(boxed).collect(),
         holds_finish,
         splits,
+        text_keys: text_keys.into_iter().map(boxed).collect(),
+        usage_keys: usage_keys.into_iter().map(boxed).collect(),
         keys: Vec::new(),
         source_keys: Vec::new(),
         target_keys: Vec::new(),
@@ -152,6 +161,30 @@ fn table(rows: PyTable, chosen: PyChoice, vocabulary: Arc<CoreVocabulary>) -> Ta
         tag_source: 0,
     }
     .indexed()
+}
+
+/// The table with what an option set chooses in it, built once for all its streams.
+#[pyclass(frozen, module = "streamnorm._native")]
+struct Table {
+    table: Arc<CoreTable>,
+    calls: Arc<Calls>,
+}
+
+#[pymethods]
+impl Table {
+    #[new]
+    fn new(
+        rows: PyTable,
+        chosen: PyChoice,
+        vocabulary: &Vocabulary,
+        calls: (Py<PyAny>, Py<PyAny>, Py<PyAny>),
+    ) -> Self {
+        let (fast_loads, loads, split) = calls;
+        Self {
+            table: Arc::new(table(rows, chosen, Arc::clone(&vocabulary.0))),
+            calls: Arc::new(Calls { fast_loads, loads, split }),
+        }
+    }
 }
 
 fn unit_name(unit: Unit) -> &'static str {
@@ -186,14 +219,25 @@ impl Normalizer {
     }
 
     fn taken(&self, py: Python<'_>, stream: &mut Stream) -> PyResult<Py<PyAny>> {
-        match self.output {
-            Output::Dict => stream.host.take_chunks(py),
-            Output::Sse => {
-                let bytes = PyBytes::new(py, &stream.out);
-                stream.out.clear();
-                Ok(bytes.into_any().unbind())
-            }
+        let Stream { core, host, out } = stream;
+        if self.output == Output::Dict {
+            core.release(&[]);
+            return host.take_chunks(py);
         }
+        let (edited, rest) = (out.len(), core.unedited());
+        let bytes = if out.is_empty() {
+            PyBytes::new(py, rest)
+        } else {
+            out.extend_from_slice(rest);
+            PyBytes::new(py, out)
+        };
+        core.release(&out[..edited]);
+        // Of many streams, most wait: memory is not kept for the next read.
+        if out.capacity() > MOST_KEPT {
+            *out = Vec::new();
+        }
+        out.clear();
+        Ok(bytes.into_any().unbind())
     }
 }
 
@@ -201,19 +245,26 @@ impl Normalizer {
 impl Normalizer {
     #[new]
     fn new(
-        rows: PyTable,
-        chosen: PyChoice,
-        vocabulary: &Vocabulary,
+        py: Python<'_>,
+        table: &Table,
         limits: (Option<usize>, Option<usize>),
         output: &str,
-        calls: Calls,
-    ) -> Self {
+        reference: Py<PyAny>,
+        collector: Option<Py<PyAny>>,
+    ) -> PyResult<Self> {
         let is_sse = output == "sse";
         let output = if is_sse { Output::Sse } else { Output::Dict };
         let limits = Limits { line: limits.0, event: limits.1 };
-        let core = Core::new(table(rows, chosen, Arc::clone(&vocabulary.0)), limits, output);
-        let host = PyHost::new(calls, is_sse);
-        Self { stream: Mutex::new(Stream { core, host, out: Vec::new() }), output }
+        let keep = match &collector {
+            None => Keep::Nothing,
+            Some(collector) if collector.bind(py).getattr("keeps_message")?.is_truthy()? => {
+                Keep::All
+            }
+            Some(_) => Keep::Usage,
+        };
+        let core = Core::new(Arc::clone(&table.table), limits, output, keep);
+        let host = PyHost::new(Arc::clone(&table.calls), reference, collector, is_sse);
+        Ok(Self { stream: Mutex::new(Stream { core, host, out: Vec::new() }), output })
     }
 
     fn feed(&self, py: Python<'_>, data: &[u8]) -> PyResult<Py<PyAny>> {
@@ -228,6 +279,22 @@ impl Normalizer {
         self.with(py, |stream| {
             stream.core.close(failed, &mut stream.host, &mut stream.out)?;
             self.taken(py, stream)
+        })
+    }
+
+    /// Give the collector what waits for it.
+    fn hand_in(&self, py: Python<'_>) -> PyResult<()> {
+        self.with(py, |stream| stream.core.hand_in(&mut stream.host))
+    }
+
+    /// What every read asks for, in one number; see `_engine.NormalizerEngine.pulse`.
+    #[getter]
+    fn pulse(&self, py: Python<'_>) -> PyResult<u64> {
+        self.with(py, |stream| {
+            let (facts, _) = stream.core.facts();
+            let is_over = stream.core.is_done() || stream.core.fault().is_some();
+            let flags = u64::from(is_over) | u64::from(facts.reasoning) << 1;
+            Ok(facts.count << 3 | u64::from(facts.visible) << 2 | flags)
         })
     }
 
@@ -281,16 +348,9 @@ impl Normalizer {
         self.with(py, |stream| {
             let counts = PyDict::new(py);
             let tally = stream.core.tally();
-            for (name, counter) in [
-                ("carried", &tally.carried),
-                ("remaps", &tally.remaps),
-                ("removed", &tally.removed),
-                ("mirrored", &tally.mirrored),
-                ("repeated", &tally.repeated),
-                ("conflicts", &tally.conflicts),
-            ] {
+            for (counted, name) in Counted::ALL {
                 let named = PyDict::new(py);
-                for (source, count) in counter.iter().enumerate().filter(|(_, count)| **count > 0) {
+                for (source, count) in tally.of(counted) {
                     named.set_item(source, count)?;
                 }
                 counts.set_item(name, named)?;
@@ -406,7 +466,7 @@ mod _native {
     use pyo3::prelude::*;
 
     #[pymodule_export]
-    use super::{Decoder, Normalizer, Vocabulary};
+    use super::{Decoder, Normalizer, Table, Vocabulary};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -1,0 +1,126 @@
+//! What came out of a stream, for those who will ask for its message and its usage.
+
+use memchr::memmem;
+
+use crate::template::Template;
+
+/// So many bytes wait before they are given away.
+const MOST_BYTES: usize = 64 * 1024;
+
+/// Which documents are kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Keep {
+    #[default]
+    Nothing,
+    /// Those with an object under one of the names in `Table::usage_keys`.
+    Usage,
+    All,
+}
+
+/// Documents in normal form that came out and were not given away yet.
+#[derive(Debug, Default)]
+pub(crate) struct Kept {
+    keep: Keep,
+    documents: Vec<Vec<u8>>,
+    bytes: usize,
+    /// The last document is still growing: the template of its text, and what ends it.
+    open: Option<(u64, Vec<u8>)>,
+}
+
+impl Kept {
+    pub(crate) fn new(keep: Keep) -> Self {
+        Self { keep, ..Self::default() }
+    }
+
+    /// Whether documents are wanted at all.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.keep != Keep::Nothing
+    }
+
+    /// Whether every document is wanted, whatever is in it.
+    pub(crate) fn wants_all(&self) -> bool {
+        self.keep == Keep::All
+    }
+
+    /// Whether so much waits that it should be given away.
+    pub(crate) fn is_full(&self) -> bool {
+        self.bytes > MOST_BYTES
+    }
+
+    /// Whether a document may hold usage, where only such are kept.
+    pub(crate) fn holds(&self, document: &[u8], usage_keys: &[Box<[u8]>]) -> bool {
+        self.keep == Keep::Usage && holds_usage(document, usage_keys)
+    }
+
+    /// Keep a document, or several with a line feed between any two.
+    pub(crate) fn add(&mut self, document: &[u8], usage_keys: &[Box<[u8]>]) {
+        let is_wanted = match self.keep {
+            Keep::Nothing => false,
+            Keep::Usage => holds_usage(document, usage_keys),
+            Keep::All => true,
+        };
+        if is_wanted {
+            self.end_run();
+            self.push(document.to_vec());
+        }
+    }
+
+    /// Keep a document that a template has taken, with `raw` for its text as it was spelled.
+    pub(crate) fn repeat(&mut self, template: &Template, raw: &[u8]) {
+        let is_wanted = match self.keep {
+            Keep::Nothing => false,
+            Keep::Usage => template.has_usage,
+            Keep::All => true,
+        };
+        if !is_wanted {
+            return;
+        }
+        if let (Some((serial, _)), Some(last)) = (&self.open, self.documents.last_mut()) {
+            if *serial == template.serial {
+                last.extend_from_slice(raw);
+                self.bytes += raw.len();
+                return;
+            }
+        }
+        self.end_run();
+        let parts = template.parts();
+        if template.adds_up && parts.len() == 2 {
+            self.push([&*parts[0], raw].concat());
+            self.open = Some((template.serial, parts[1].clone()));
+        } else {
+            self.push(parts.join(raw));
+        }
+    }
+
+    /// Take all that waits.
+    pub(crate) fn take(&mut self) -> Vec<Vec<u8>> {
+        self.end_run();
+        self.bytes = 0;
+        std::mem::take(&mut self.documents)
+    }
+
+    fn push(&mut self, document: Vec<u8>) {
+        self.bytes += document.len();
+        self.documents.push(document);
+    }
+
+    fn end_run(&mut self) {
+        if let (Some((_, end)), Some(last)) = (self.open.take(), self.documents.last_mut()) {
+            last.extend_from_slice(&end);
+            self.bytes += end.len();
+        }
+    }
+}
+
+/// Whether an object may stand under one of the names; see `collect.py`.
+pub(crate) fn holds_usage(document: &[u8], names: &[Box<[u8]>]) -> bool {
+    names.iter().any(|name| {
+        memmem::find_iter(document, &**name).any(|at| {
+            let is_space = |byte: &u8| !matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
+            let rest = &document[at + name.len()..];
+            let colon = rest.iter().position(is_space).unwrap_or(rest.len());
+            let Some((b':', rest)) = rest[colon..].split_first() else { return false };
+            rest.iter().find(|byte| is_space(byte)) == Some(&b'{')
+        })
+    })
+}

@@ -1,0 +1,106 @@
+//! Chunks that are like one that was parsed: copies of it, with another text in them.
+//!
+//! A copy costs a quarter of what a parser needs. No two chunks share a dict or a list, since
+//! whoever gets one may change it.
+
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyList, PyString};
+use streamnorm_core as core;
+
+/// A part of a chunk that is not the same object in every copy.
+enum Part {
+    Text,
+    Dict(Py<PyDict>, Vec<(Py<PyString>, Part)>),
+    /// The items, and which of them are parts.
+    List(Vec<Py<PyAny>>, Vec<(usize, Part)>),
+}
+
+impl Part {
+    /// Read a parsed document in which `mark` stands for the texts; None for what all copies
+    /// may share.
+    fn of(value: &Bound<'_, PyAny>, mark: &str) -> PyResult<Option<Self>> {
+        if let Ok(dict) = value.cast::<PyDict>() {
+            let mut parts = Vec::new();
+            for (key, value) in dict.iter() {
+                if let Some(part) = Self::of(&value, mark)? {
+                    parts.push((key.cast_into::<PyString>()?.unbind(), part));
+                }
+            }
+            return Ok(Some(Self::Dict(dict.clone().unbind(), parts)));
+        }
+        if let Ok(list) = value.cast::<PyList>() {
+            let mut parts = Vec::new();
+            for (place, value) in list.iter().enumerate() {
+                if let Some(part) = Self::of(&value, mark)? {
+                    parts.push((place, part));
+                }
+            }
+            return Ok(Some(Self::List(list.iter().map(Bound::unbind).collect(), parts)));
+        }
+        let is_text = value.cast::<PyString>().is_ok_and(|text| text == mark);
+        Ok(is_text.then_some(Self::Text))
+    }
+
+    fn copy<'py>(&self, py: Python<'py>, text: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        match self {
+            Self::Text => Ok(text.clone()),
+            Self::Dict(dict, parts) => {
+                let copy = dict.bind(py).copy()?;
+                for (key, part) in parts {
+                    copy.set_item(key.bind(py), part.copy(py, text)?)?;
+                }
+                Ok(copy.into_any())
+            }
+            Self::List(items, parts) => {
+                let mut parts = parts.iter().peekable();
+                let mut copies = Vec::with_capacity(items.len());
+                for (place, item) in items.iter().enumerate() {
+                    copies.push(match parts.next_if(|(at, _)| *at == place) {
+                        Some((_, part)) => part.copy(py, text)?,
+                        None => item.bind(py).clone(),
+                    });
+                }
+                Ok(PyList::new(py, copies)?.into_any())
+            }
+        }
+    }
+}
+
+/// One chunk to be copied.
+pub(crate) struct Model {
+    pub(crate) serial: u64,
+    part: Part,
+}
+
+impl Model {
+    /// Parse the document of a model with `loads`.
+    pub(crate) fn new(
+        py: Python<'_>,
+        model: &core::Model<'_>,
+        loads: &Bound<'_, PyAny>,
+    ) -> PyResult<Self> {
+        let mark = mark(model.parts);
+        let document = model.parts.join(mark.as_bytes());
+        let chunk = loads.call1((PyBytes::new(py, &document),))?;
+        let part = Part::of(&chunk, &mark)?;
+        // (A template is a document, which is an object.)
+        let part = part.ok_or_else(|| PyValueError::new_err("the model is no object"))?;
+        Ok(Self { serial: model.serial, part })
+    }
+
+    /// A new chunk with that text.
+    pub(crate) fn chunk(&self, py: Python<'_>, text: &str) -> PyResult<Py<PyAny>> {
+        let text = PyString::new(py, text).into_any();
+        self.part.copy(py, &text).map(Bound::unbind)
+    }
+}
+
+/// A text that occurs in none of the parts.
+fn mark(parts: &[Vec<u8>]) -> String {
+    let mut mark = String::from("text");
+    while parts.iter().any(|part| memchr::memmem::find(part, mark.as_bytes()).is_some()) {
+        mark.push('*');
+    }
+    mark
+}
