@@ -68,8 +68,23 @@ class NormalizerEngine(Protocol):
         """Reasoning text has come out."""
         ...
 
+    @property
+    def pulse(self) -> int:
+        """`events`, `visible`, `reasoning`, and whether `fault` is set or `done`, in one number.
+
+        ``events << 3 | visible << 2 | reasoning << 1 | over``: one look after each read.
+        """
+        ...
+
     def feed(self, data: bytes) -> Any:
-        """Take the next bytes."""
+        """Take the next bytes; None where nothing comes out and there is a fault.
+
+        (So that whoever feeds small reads need not ask for the fault after each.)
+        """
+        ...
+
+    def hand_in(self) -> None:
+        """Give the collector what has come out and was not given to it yet."""
         ...
 
     def close(self, failed: bool = False) -> Any:
@@ -109,11 +124,20 @@ class DecoderEngine(Protocol):
 
 
 class Engine(Protocol):
-    """What an engine module offers."""
+    """What an engine module offers.
+
+    Attributes:
+        NAME: Of the engine.
+        COLLECTS: Its normalizers give a collector what comes out, by the time that
+            `NormalizerEngine.hand_in` returns.
+    """
 
     NAME: str
+    COLLECTS: bool
 
-    def normalizer(self, options: Options, output: Any) -> NormalizerEngine:
+    def normalizer(
+        self, options: Options, output: Any, collector: Collects | None = None
+    ) -> NormalizerEngine:
         """A new engine for one stream; *output* is ``sse`` or ``dict``."""
         ...
 

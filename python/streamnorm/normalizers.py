@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, cast, overload
 
 from . import _engine, faults
@@ -46,8 +46,9 @@ class _Normalizer:
         self._options = make_options(options)
         self._module = _engine_module or _engine.engine
         self._engine = self._module.normalizer(self._options, self._output)
+        # Bound once, for reads so small that a call costs more than the work.
+        self._take: Callable[[bytes], Any] = self._engine.feed
         self._fault: StreamFault | None = None
-        self._closed = False
 
     @property
     def fault(self) -> StreamFault | None:
@@ -69,23 +70,17 @@ class _Normalizer:
         """What was found and done so far."""
         return make_report(self._module.NAME, self._engine.counts(), self._options.targets)
 
-    def _feed(self, data: object) -> Any:
-        checked = data if type(data) is bytes else check_bytes(data)
-        if self._closed:
-            raise ValueError("feed() after close()")
-        out = self._engine.feed(checked)
-        # An engine with a fault gives nothing, so this finds the older ones as well.
-        if not out and self._engine.fault is not None:
-            raise cast(StreamFault, self.fault)
-        return out
-
-    def _close(self) -> Any:
+    def _check(self) -> None:
+        """Raise the fault if there is one."""
         if self._engine.fault is not None:
             raise cast(StreamFault, self.fault)
-        self._closed = True
+
+    def _close(self) -> Any:
+        self._check()
+        self._take = _refuse
         out = self._engine.close()
-        if not out and self._engine.fault is not None:
-            raise cast(StreamFault, self.fault)
+        if not out:
+            self._check()
         return out
 
 
@@ -115,7 +110,10 @@ class ChunkNormalizer(_Normalizer):
             TypeError: *data* is not bytes, bytearray or memoryview.
             ValueError: After `close`.
         """
-        return cast("list[dict[str, Any]]", self._feed(data))
+        out = self._take(data if type(data) is bytes else check_bytes(data))
+        if out is None:
+            self._check()
+        return out  # type: ignore[no-any-return]
 
     def close(self) -> list[dict[str, Any]]:
         """End the stream.
@@ -151,7 +149,10 @@ class SSENormalizer(_Normalizer):
             TypeError: *data* is not bytes, bytearray or memoryview.
             ValueError: After `close`.
         """
-        return cast(bytes, self._feed(data))
+        out = self._take(data if type(data) is bytes else check_bytes(data))
+        if out is None:
+            self._check()
+        return out  # type: ignore[no-any-return]
 
     def close(self) -> bytes:
         """End the stream; return what was held of a last event without a blank line.
@@ -243,6 +244,10 @@ class SSEDecoder:
         fault = self.fault
         if fault is not None:
             raise fault
+
+
+def _refuse(_: bytes) -> Any:
+    raise ValueError("feed() after close()")
 
 
 @overload

@@ -117,7 +117,7 @@ impl Document {
         let [choice] = &self.choices[..] else { return None };
         let delta = choice.delta.as_ref()?;
         let is_moved = |edit: &Edit| matches!(edit.op, Op::Rename(_) | Op::Drop);
-        let is_one = !choice.is_final && delta.calls.is_none() && self.edits.iter().all(is_moved);
+        let is_one = !choice.is_final && self.edits.iter().all(is_moved);
         is_one.then_some((choice.index, delta))
     }
 

@@ -77,6 +77,7 @@ impl Kept {
         }
         if let (Some((serial, _)), Some(last)) = (&self.open, self.documents.last_mut()) {
             if *serial == template.serial {
+                grow(last, raw.len());
                 last.extend_from_slice(raw);
                 self.bytes += raw.len();
                 return;
@@ -86,7 +87,7 @@ impl Kept {
         let parts = template.parts();
         if template.adds_up && parts.len() == 2 {
             self.push([&*parts[0], raw].concat());
-            self.open = Some((template.serial, parts[1].clone()));
+            self.open = parts.into_iter().nth(1).map(|end| (template.serial, end));
         } else {
             self.push(parts.join(raw));
         }
@@ -109,6 +110,13 @@ impl Kept {
             last.extend_from_slice(&end);
             self.bytes += end.len();
         }
+    }
+}
+
+/// Make room for more: by a quarter, since of many streams most wait.
+fn grow(bytes: &mut Vec<u8>, more: usize) {
+    if bytes.capacity() - bytes.len() < more {
+        bytes.reserve_exact(more + bytes.len() / 4);
     }
 }
 

@@ -3,146 +3,29 @@
 //! Mirrors `pure/normalizer.py`. What happens outside of Rust (building chunks, deciding
 //! a declined event) is the `Host`'s.
 
+mod hand;
+mod host;
+mod put;
 mod skim;
 
 use std::cell::Cell;
 use std::sync::Arc;
 
-use crate::blocks::{Block, BlockKind, Limits, Span, Unit};
+pub use self::host::{Facts, Fault, Halves, Handed, Host, Kind, Model, Output};
+use self::put::END;
+use crate::blocks::{Block, BlockKind, Limits, Span};
 use crate::documents::Document;
-use crate::events::{Framer, HEAD_BYTES, is_binary};
+use crate::events::Framer;
 use crate::kept::{Keep, Kept};
 use crate::rules::{Rules, Tally};
 use crate::scan::{Declined, Scan, Text};
 use crate::splice;
-use crate::state::{Choices, ExportedState};
 use crate::table::Table;
 use crate::template::Templates;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Output {
-    Sse,
-    Dict,
-}
-
-/// What a declined event is; see `decide` in `pure/documents.py`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    Event,
-    /// Cut off by the end of the input.
-    Tail,
-    Error,
-    Stray,
-    /// All there is: nothing is held back.
-    Body,
-    /// The same, and it ends the stream.
-    Last,
-    /// No event: what is held back comes out, because the stream fails.
-    Flush,
-    /// The same, because it ends well.
-    End,
-}
-
-/// The facts of a fault; the words are in `faults.py`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fault {
-    TooLarge(Unit, usize),
-    Empty {
-        done: bool,
-        skipped: u64,
-    },
-    NotSse(Vec<u8>),
-    Truncated,
-    /// Found by the reference engine; the host has it.
-    Handed,
-}
-
-/// What one event added to the facts of its stream.
-// The flags are independent facts, not states of one machine.
-#[allow(clippy::struct_excessive_bools)]
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Facts {
-    pub count: u64,
-    pub malformed: u64,
-    pub complete: bool,
-    pub visible: bool,
-    pub reasoning: bool,
-    /// A choice with a delta was seen.
-    pub has_deltas: bool,
-    /// It was a whole completion.
-    pub was_whole: bool,
-    /// The mark that ends the stream stood behind a document.
-    pub ends: bool,
-}
-
-/// The reference engine's answer.
-#[derive(Debug, Default)]
-pub struct Handed {
-    /// Documents that go out before it.
-    pub before: Vec<Vec<u8>>,
-    /// For byte output: the edited values, as many as were given.
-    pub edited: Vec<Vec<u8>>,
-    pub is_fault: bool,
-    /// The fault is that it could not be read.
-    pub is_broken: bool,
-    pub facts: Facts,
-    /// Choices whose content leaves as it came from here on.
-    pub settled: Vec<i64>,
-}
-
-/// The two documents that one was split into.
-pub type Halves = (Vec<u8>, Vec<u8>);
-
-/// A normalised document that others will be like; see `Host::like`.
-#[derive(Clone, Copy, Debug)]
-pub struct Model<'a> {
-    /// Tells models of one stream apart.
-    pub serial: u64,
-    /// What stands before, between and behind its texts, which are all the same.
-    pub parts: &'a [Vec<u8>],
-    pub is_plain: bool,
-}
-
-/// What the engine needs from outside.
-pub trait Host {
-    type Error;
-
-    /// Chunk output: take a normalised document. It is plain if all its integers fit 64 bits.
-    fn chunk(&mut self, document: &[u8], is_plain: bool) -> Result<(), Self::Error>;
-
-    /// Chunk output: take a document like a model, with this text in it.
-    fn like(&mut self, model: &Model<'_>, text: &str) -> Result<(), Self::Error>;
-
-    /// Take documents that came out, for the message and the usage.
-    fn collect(&mut self, documents: Vec<Vec<u8>>) -> Result<(), Self::Error>;
-
-    /// Let the reference engine decide an event; the states of `rules` go there and stay.
-    /// `before` is what it needs to know of the events before; see `pure/handover.py`.
-    fn hand_over(
-        &mut self,
-        kind: Kind,
-        lines: (&[&[u8]], &[&[u8]]),
-        rules: &mut Rules,
-        before: (&[u8], bool, bool),
-    ) -> Result<Handed, Self::Error>;
-
-    /// A choice has finished; the reference engine remembers how.
-    fn note_finish(&mut self, index: i64, reason: &str) -> Result<(), Self::Error>;
-
-    /// Split a normalised document that mixes reasoning and answer.
-    fn split(&mut self, document: &[u8]) -> Result<Option<Halves>, Self::Error>;
-
-    /// The states of the choices back from the reference engine; None where they hold text
-    /// that Rust cannot: lone surrogates.
-    fn take_back(&mut self) -> Result<Option<Vec<(i64, ExportedState)>>, Self::Error>;
-}
 
 /// How often the states of the choices are taken back. Each time copies what they remember:
 /// a stream that goes to and fro for ever stays with the reference engine.
 const RETURNS: u32 = 16;
-
-/// Bytes of the end of the output that tell whether it is a blank line.
-const END: usize = 4;
 
 /// The whole engine for one stream.
 // The flags are independent facts, not states of one machine.
@@ -159,6 +42,8 @@ pub struct Normalizer {
     flushed: usize,
     facts: Facts,
     declined: u64,
+    /// Events that a template decided.
+    alike: u64,
     /// The last document after which something was held back.
     last: Vec<u8>,
     /// The end of what was put out: an event of our own needs a blank line before it.
@@ -188,6 +73,7 @@ impl Normalizer {
             flushed: 0,
             facts: Facts::default(),
             declined: 0,
+            alike: 0,
             last: Vec::new(),
             end: Vec::new(),
             is_done: false,
@@ -214,11 +100,17 @@ impl Normalizer {
         &self.rules.tally
     }
 
-    /// Facts of the stream so far, and how many events were declined.
+    /// Facts of the stream so far.
     #[must_use]
-    pub fn facts(&self) -> (Facts, u64) {
+    pub fn facts(&self) -> Facts {
         let reasoning = self.facts.reasoning || self.rules.reasoning_seen;
-        (Facts { reasoning, ..self.facts }, self.declined)
+        Facts { reasoning, ..self.facts }
+    }
+
+    /// How many events the reference decided, and how many a template.
+    #[must_use]
+    pub fn ways(&self) -> (u64, u64) {
+        (self.declined, self.alike)
     }
 
     /// Take the next bytes; append to `out` the bytes that are ready (byte output). Those of
@@ -380,15 +272,6 @@ impl Normalizer {
         let ends_with_cr = end == self.framer.len() && self.framer.ends_with_cr();
         if self.output == Output::Sse && ends_with_cr && self.fault.is_some() {
             self.waiting = self.fault.take();
-        }
-    }
-
-    fn flush(&mut self, upto: usize, out: &mut Vec<u8>) {
-        if upto > self.flushed {
-            if self.output == Output::Sse {
-                out.extend_from_slice(self.framer.bytes((self.flushed, upto)));
-            }
-            self.flushed = upto;
         }
     }
 
@@ -578,182 +461,6 @@ impl Normalizer {
     fn give_away<H: Host>(&mut self, host: &mut H) -> Result<(), H::Error> {
         if self.kept.is_full() { host.collect(self.kept.take()) } else { Ok(()) }
     }
-
-    /// Put out `edited` for the bytes of a value.
-    fn replace(&mut self, span: Span, edited: &[u8], out: &mut Vec<u8>) {
-        if self.framer.bytes(span) != edited {
-            self.flush(span.0, out);
-            out.extend_from_slice(edited);
-            self.flushed = span.1;
-        }
-    }
-
-    /// An event of our own.
-    fn event(&self, document: &[u8], out: &mut Vec<u8>) {
-        let is_lines = self.is_lines();
-        out.extend_from_slice(if is_lines { b"" } else { b"data: " });
-        out.extend_from_slice(document);
-        out.extend_from_slice(if is_lines { b"\n" } else { b"\n\n" });
-    }
-
-    fn is_lines(&self) -> bool {
-        self.framer.is_lines() && !self.is_framed
-    }
-
-    /// Put out events for a line, or for the whole body; the line end stays behind them.
-    fn frame(&mut self, value: Span, documents: &[Vec<u8>], out: &mut Vec<u8>) {
-        let is_space = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
-        for document in documents {
-            let start = document.iter().position(|byte| !is_space(byte)).unwrap_or(0);
-            let end = document.iter().rposition(|byte| !is_space(byte)).map_or(0, |at| at + 1);
-            self.event(&document[start.min(end)..end], out);
-        }
-        self.flushed = value.1;
-    }
-
-    /// Put out what is held back; `kind` says why.
-    fn put_out<H: Host>(
-        &mut self,
-        kind: Kind,
-        host: &mut H,
-        out: &mut Vec<u8>,
-    ) -> Result<(), H::Error> {
-        for document in self.held(kind, host)? {
-            self.kept.add(&document, &self.rules.table.usage_keys);
-            self.event(&document, out);
-        }
-        Ok(())
-    }
-
-    fn put_out_at_end<H: Host>(
-        &mut self,
-        kind: Kind,
-        host: &mut H,
-        out: &mut Vec<u8>,
-    ) -> Result<(), H::Error> {
-        for document in self.held(kind, host)? {
-            self.kept.add(&document, &self.rules.table.usage_keys);
-            let mut end = self.end.clone();
-            end.extend_from_slice(&out[out.len().saturating_sub(END)..]);
-            let end = &end[end.len().saturating_sub(END)..];
-            out.extend_from_slice(missing_end(end, self.is_lines()));
-            self.event(&document, out);
-        }
-        Ok(())
-    }
-
-    /// Documents of our own with what is held back. (Chunks go straight to the host.)
-    fn held<H: Host>(&mut self, kind: Kind, host: &mut H) -> Result<Vec<Vec<u8>>, H::Error> {
-        if !self.rules.choices.hold() {
-            return Ok(Vec::new());
-        }
-        self.hand_in_chunks(host)?;
-        let before = (&self.last[..], self.facts.complete, self.facts.has_deltas);
-        let handed = host.hand_over(kind, (&[], &[]), &mut self.rules, before)?;
-        self.last.clear();
-        self.facts.visible |= handed.facts.visible;
-        self.facts.reasoning |= handed.facts.reasoning;
-        Ok(handed.before)
-    }
-
-    /// Whether the states are here, or could be taken back.
-    fn has_states<H: Host>(
-        rules: &mut Rules,
-        returns: &mut u32,
-        host: &mut H,
-    ) -> Result<bool, H::Error> {
-        if !matches!(rules.choices, Choices::Away) {
-            return Ok(true);
-        }
-        if *returns == 0 {
-            return Ok(false);
-        }
-        *returns -= 1;
-        let Some(states) = host.take_back()? else { return Ok(false) };
-        rules.choices = Choices::load(states);
-        Ok(true)
-    }
-
-    /// Chunks that the reference engine makes go to the collector at once, behind these.
-    fn hand_in_chunks<H: Host>(&mut self, host: &mut H) -> Result<(), H::Error> {
-        if self.output == Output::Dict { self.hand_in(host) } else { Ok(()) }
-    }
-
-    fn hand_over<H: Host>(
-        &mut self,
-        kind: Kind,
-        block: &Block,
-        host: &mut H,
-        out: &mut Vec<u8>,
-    ) -> Result<(), H::Error> {
-        self.hand_in_chunks(host)?;
-        let spans: Vec<Span> =
-            if kind == Kind::Stray { block.stray.clone() } else { block.values().collect() };
-        let has_error = block.has_error && !matches!(kind, Kind::Stray | Kind::Error);
-        let stray = if has_error { &block.stray[..] } else { &[] };
-        let bytes = |span: &Span| self.framer.bytes(*span);
-        let values: Vec<&[u8]> = spans.iter().map(bytes).collect();
-        let stray: Vec<&[u8]> = stray.iter().map(bytes).collect();
-        let before = (&self.last[..], self.facts.complete, self.facts.has_deltas);
-        let handed = host.hand_over(kind, (&values, &stray), &mut self.rules, before)?;
-        self.last.clear();
-        self.rules.settled = handed.settled;
-        let is_sse = self.output == Output::Sse;
-        let can_frame = is_sse && block.kind != BlockKind::Event && self.facts.count == 0;
-        self.is_framed |= can_frame && handed.facts.was_whole;
-        for document in &handed.before {
-            self.kept.add(document, &self.rules.table.usage_keys);
-        }
-        if self.kept.is_wanted() && !handed.edited.is_empty() {
-            self.kept.add(&handed.edited.join(&b'\n'), &self.rules.table.usage_keys);
-        }
-        if !handed.before.is_empty() || self.is_framed {
-            self.flush(block.raw.0, out);
-        }
-        if self.is_framed {
-            let mut documents = handed.before;
-            documents.extend(handed.edited);
-            self.frame(spans[0], &documents, out);
-        } else {
-            for document in &handed.before {
-                self.event(document, out);
-            }
-            for (span, edited) in spans.iter().zip(&handed.edited) {
-                if is_sse {
-                    self.replace(*span, edited, out);
-                }
-            }
-        }
-        self.declined += 1;
-        self.facts.count += handed.facts.count;
-        self.facts.malformed += handed.facts.malformed;
-        self.facts.complete |= handed.facts.complete;
-        self.facts.visible |= handed.facts.visible;
-        self.facts.reasoning |= handed.facts.reasoning;
-        self.facts.has_deltas |= handed.facts.has_deltas;
-        self.is_done |= handed.facts.ends;
-        if handed.is_fault {
-            let data = self.framer.bytes(spans[0]);
-            let head = &data[..data.len().min(HEAD_BYTES)];
-            let is_first = self.facts.count == 0 && block.kind != BlockKind::Event;
-            let is_garbage = handed.is_broken && is_first && is_binary(head);
-            self.fault =
-                Some(if is_garbage { Fault::NotSse(head.to_vec()) } else { Fault::Handed });
-        }
-        Ok(())
-    }
-}
-
-/// What the output lacks before an event of our own can follow it.
-fn missing_end(end: &[u8], is_lines: bool) -> &'static [u8] {
-    let ends = |with: &[&[u8]]| with.iter().any(|with| end.ends_with(with));
-    if end.is_empty() || ends(&[b"\n\n", b"\r\r", b"\r\n\r\n"]) {
-        return b"";
-    }
-    if is_lines {
-        return if ends(&[b"\n", b"\r"]) { b"" } else { b"\n" };
-    }
-    if ends(&[b"\n"]) { b"\n" } else { b"\n\n" }
 }
 
 fn is_blank(value: &[u8]) -> bool {

@@ -41,9 +41,8 @@ impl Counted {
 /// Counts of what was done; see `Tally` in `pure/rules.py`.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
-    /// A row for each of `Counted`, a column for each source; empty as long as all are zero.
-    counts: Vec<u64>,
-    sources: usize,
+    /// Of those that are not zero: there are few, and of many streams most wait.
+    counts: Vec<(Counted, usize, u64)>,
     /// What the event at hand has added.
     pub(crate) added: Vec<(Counted, usize)>,
     /// Deltas by the tag family that their reasoning stood in.
@@ -53,33 +52,30 @@ pub struct Tally {
 }
 
 impl Tally {
-    fn new(sources: usize) -> Self {
-        Self { sources, ..Self::default() }
-    }
-
     pub(crate) fn add(&mut self, what: Counted, source: usize) {
         self.added.push((what, source));
-        self.repeat(what, source);
+        self.count(what, source, 1);
     }
 
-    /// Count again what an event like this one has added.
-    pub(crate) fn repeat(&mut self, what: Counted, source: usize) {
-        if self.counts.is_empty() {
-            self.counts.resize(Counted::ALL.len() * self.sources, 0);
+    /// Count what so many events have added that are like one before.
+    pub(crate) fn count(&mut self, what: Counted, source: usize, count: u64) {
+        let is_it = |known: &&mut (Counted, usize, u64)| (known.0, known.1) == (what, source);
+        match self.counts.iter_mut().find(is_it) {
+            Some((.., known)) => *known += count,
+            None => self.counts.push((what, source, count)),
         }
-        self.counts[what as usize * self.sources + source] += 1;
     }
 
     /// One counter of the report: (source, count), of those that are not zero.
     pub fn of(&self, what: Counted) -> impl Iterator<Item = (usize, u64)> + '_ {
-        let row = self.counts.chunks_exact(self.sources.max(1)).nth(what as usize);
-        row.unwrap_or_default().iter().copied().enumerate().filter(|(_, count)| *count > 0)
+        let of_it = self.counts.iter().filter(move |(counted, ..)| *counted == what);
+        of_it.map(|(_, source, count)| (*source, *count))
     }
 
-    pub(crate) fn count_family(&mut self, family: Family) {
+    pub(crate) fn count_family(&mut self, family: Family, count: u64) {
         match self.families.iter_mut().find(|(known, _)| *known == family) {
-            Some((_, count)) => *count += 1,
-            None => self.families.push((family, 1)),
+            Some((_, known)) => *known += count,
+            None => self.families.push((family, count)),
         }
     }
 }
@@ -93,6 +89,8 @@ pub(crate) enum Like {
     Field(usize),
     /// All of its content was reasoning.
     Tags(Family),
+    /// It goes on with a tool call, and says nothing else.
+    Call,
 }
 
 /// The rules of one stream, with the state of each choice.
@@ -142,7 +140,7 @@ impl Rules {
             native: native.unwrap_or(usize::MAX),
             choices: Choices::Here(Vec::new()),
             settled: Vec::new(),
-            tally: Tally::new(table.sources.len()),
+            tally: Tally::default(),
             reasoning_seen: false,
             has_held: false,
             like: None,
@@ -200,10 +198,12 @@ impl Rules {
         let flush = case.is_final || !(place.is_some() || self.has_room());
         let mut reading = (!is_plain)
             .then(|| content::read(&self.table.vocabulary, &mut state, text, case.model, flush));
+        let is_call = has_calls && reading.is_none() && said.fields.is_empty();
         self.has_held |= reading.is_some() && !state.tags.held.is_empty();
         self.decide(&mut state, delta, (&mut said.fields, reading.as_mut()), case.is_final, edits);
         if let Some(calls) = said.calls.take() {
             state.calls = calls;
+            self.like = is_call.then_some(Like::Call);
         }
         self.put_state(case.index, place, state);
         self.drop_empty(delta, edits);
@@ -303,7 +303,7 @@ impl Rules {
             self.reasoning_seen = true;
             if let (true, Some(reading)) = (lead == tags, reading.as_deref()) {
                 self.tally.add(Counted::Carried, tags);
-                self.tally.count_family(reading.family);
+                self.tally.count_family(reading.family, 1);
             }
             self.like = match reading.as_deref() {
                 None if lead != tags && self.leads_always(lead, &texts) => Some(Like::Field(lead)),

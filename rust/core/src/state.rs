@@ -130,6 +130,10 @@ impl ChoiceState {
             self.whole = String::new();
         }
         if !self.forgotten {
+            // By a quarter, not twice: of many streams most wait.
+            if self.whole.capacity() - self.whole.len() < text.len() {
+                self.whole.reserve_exact(text.len() + self.whole.len() / 4);
+            }
             self.whole.push_str(text);
         }
     }

@@ -11,13 +11,31 @@ const BLOCK: usize = 4 * LANES;
 
 /// (place of the quote that closes the string whose text starts at `at`, whether it has
 /// escapes). Declined where that is no string of JSON, or does not end.
-pub(crate) fn text_end(bytes: &[u8], mut at: usize) -> Scan<(usize, bool)> {
+#[inline]
+pub(crate) fn text_end(bytes: &[u8], at: usize) -> Scan<(usize, bool)> {
+    // Most texts of a stream are a few letters.
+    if let Some(lanes) = bytes.get(at..).and_then(|rest| rest.first_chunk::<LANES>()) {
+        let place = at + specials(lanes).trailing_zeros() as usize;
+        if bytes.get(place) == Some(&b'"') && place < at + LANES {
+            return Ok((place, false));
+        }
+    }
+    long_text_end(bytes, at)
+}
+
+/// The same, for texts that are longer or have escapes.
+fn long_text_end(bytes: &[u8], mut at: usize) -> Scan<(usize, bool)> {
     let mut has_escapes = false;
-    let mut size = LANES;
-    // A place behind which the block at hand begins: `at` may be further on, behind an escape.
+    // Where the block at hand begins: `at` may be further on, behind an escape.
     let mut block = at;
-    while let Some(taken) = bytes.get(block..block + size) {
-        let mut found = specials(taken) & at_least(at - block);
+    while let Some(taken) = bytes.get(block..).and_then(|rest| rest.first_chunk::<BLOCK>()) {
+        let mut found = 0;
+        for (n, lanes) in taken.chunks_exact(LANES).enumerate() {
+            if let Some(lanes) = lanes.first_chunk() {
+                found |= specials(lanes) << (n * LANES);
+            }
+        }
+        found &= at_least(at - block);
         while found != 0 {
             let place = block + found.trailing_zeros() as usize;
             match bytes[place] {
@@ -31,9 +49,8 @@ pub(crate) fn text_end(bytes: &[u8], mut at: usize) -> Scan<(usize, bool)> {
                 _ => return Err(Declined),
             }
         }
-        block += size;
+        block += BLOCK;
         at = at.max(block);
-        size = BLOCK;
     }
     loop {
         match bytes.get(at) {
@@ -63,18 +80,12 @@ fn escape(bytes: &[u8], at: usize) -> Scan<usize> {
 
 /// A bit for each byte that is a quote, a backslash or a control character.
 #[inline]
-fn specials(bytes: &[u8]) -> u64 {
-    let (quote, slash, control) = (u8x16::splat(b'"'), u8x16::splat(b'\\'), u8x16::splat(0x1f));
-    let mut found = 0;
-    for (n, lanes) in bytes.chunks_exact(LANES).enumerate() {
-        let Ok(lanes) = <[u8; LANES]>::try_from(lanes) else { break };
-        let lanes = u8x16::new(lanes);
-        let is_control = lanes.min(control).cmp_eq(lanes);
-        let is_special = lanes.cmp_eq(quote) | lanes.cmp_eq(slash) | is_control;
-        let mask = u64::try_from(is_special.move_mask()).unwrap_or_default();
-        found |= mask << (n * LANES);
-    }
-    found
+fn specials(lanes: &[u8; LANES]) -> u64 {
+    let lanes = u8x16::new(*lanes);
+    let is_control = lanes.min(u8x16::splat(0x1f)).cmp_eq(lanes);
+    let is_quote = lanes.cmp_eq(u8x16::splat(b'"'));
+    let is_special = lanes.cmp_eq(u8x16::splat(b'\\')) | is_quote | is_control;
+    u64::try_from(is_special.move_mask()).unwrap_or_default()
 }
 
 /// The bits of places from `place` on.

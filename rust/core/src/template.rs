@@ -4,14 +4,14 @@
 //! that it takes leaves nothing behind that the ordinary way would not.
 
 use std::borrow::Cow;
-use std::cell::OnceCell;
 
 use crate::blocks::Span;
 use crate::rules::{Counted, Like, Rules};
-use crate::scan::{self, Declined, Kind, Scan, Text, Value};
+use crate::scan::{self, Kind, Scan, Text, Value};
 use crate::splice::Cut;
 use crate::strings;
 use crate::texts::{Content, Delta, is_empty_string, place_of};
+use crate::tool_calls;
 
 /// Templates that are remembered: for choices that come in turn.
 const MOST: usize = 4;
@@ -32,6 +32,8 @@ pub(crate) struct Template {
     like: Like,
     /// Of the choice.
     index: i64,
+    /// Index of the tool call that goes on.
+    call: i64,
     /// Sources that say the same as the one that leads.
     mirrors: Vec<usize>,
     counted: Vec<(Counted, usize)>,
@@ -41,8 +43,6 @@ pub(crate) struct Template {
     pub(crate) has_usage: bool,
     /// Nothing in its delta adds up over events but the text.
     pub(crate) adds_up: bool,
-    /// The normalised document without its slots.
-    parts: OnceCell<Vec<Vec<u8>>>,
 }
 
 /// Where a template stands in an input; places from the start of its document.
@@ -56,7 +56,7 @@ pub(crate) struct Found {
 
 impl Template {
     /// What `data` begins with: the document of this template, with a text of its own.
-    fn find(&self, data: &[u8]) -> Option<Found> {
+    pub(crate) fn find(&self, data: &[u8]) -> Option<Found> {
         let doc = &self.bytes[FIELD.len()..];
         let shift = FIELD.len();
         let start = self.slots[0].0 - shift;
@@ -113,32 +113,30 @@ impl Template {
     }
 
     /// The normalised document without its slots, one of which is between any two parts.
-    pub(crate) fn parts(&self) -> &[Vec<u8>] {
-        self.parts.get_or_init(|| {
-            let mut parts = vec![Vec::new()];
-            let mut at = FIELD.len();
-            let mut cuts = self.cuts.iter().peekable();
-            for slot in &self.slots {
-                while let Some(cut) = cuts.next_if(|cut| cut.start < slot.0) {
-                    extend(&mut parts, &self.bytes[at..cut.start]);
-                    extend(&mut parts, &cut.new);
-                    at = cut.end;
-                }
-                // A cut may have taken it away, with the member that it stood in.
-                if slot.0 >= at {
-                    extend(&mut parts, &self.bytes[at..slot.0]);
-                    parts.push(Vec::new());
-                    at = slot.1;
-                }
-            }
-            for cut in cuts {
+    pub(crate) fn parts(&self) -> Vec<Vec<u8>> {
+        let mut parts = vec![Vec::new()];
+        let mut at = FIELD.len();
+        let mut cuts = self.cuts.iter().peekable();
+        for slot in &self.slots {
+            while let Some(cut) = cuts.next_if(|cut| cut.start < slot.0) {
                 extend(&mut parts, &self.bytes[at..cut.start]);
                 extend(&mut parts, &cut.new);
                 at = cut.end;
             }
-            extend(&mut parts, &self.bytes[at..]);
-            parts
-        })
+            // A cut may have taken it away, with the member that it stood in.
+            if slot.0 >= at {
+                extend(&mut parts, &self.bytes[at..slot.0]);
+                parts.push(Vec::new());
+                at = slot.1;
+            }
+        }
+        for cut in cuts {
+            extend(&mut parts, &self.bytes[at..cut.start]);
+            extend(&mut parts, &cut.new);
+            at = cut.end;
+        }
+        extend(&mut parts, &self.bytes[at..]);
+        parts
     }
 
     /// The text of an input that it was found in, decoded.
@@ -151,12 +149,18 @@ impl Template {
         &data[found.slot.0..found.slot.1]
     }
 
-    /// Decide an event as that one was; false, and nothing has changed, where the choice is
+    /// Decide an event as that one was, but for `count`; false, and nothing has changed, where the choice is
     /// no longer where it was then. `None` stands for a text that need not be known.
     pub(crate) fn decide(&self, text: Option<&str>, rules: &mut Rules) -> bool {
         match (self.like, text) {
             (Like::Plain, _) => {
                 if !rules.is_settled(self.index) {
+                    return false;
+                }
+            }
+            (Like::Call, _) => {
+                let state = rules.choices.get_mut(self.index);
+                if !state.is_some_and(|state| state.calls.go_on(self.call)) {
                     return false;
                 }
             }
@@ -185,23 +189,29 @@ impl Template {
                 }
                 state.tags.line_start = text.ends_with('\n');
                 state.emit(source, text, true, rules.table.repeat_memory);
-                rules.tally.count_family(family);
                 rules.reasoning_seen = true;
             }
-        }
-        for (what, source) in &self.counted {
-            rules.tally.repeat(*what, *source);
         }
         true
     }
 
+    /// Count so many events that were decided.
+    pub(crate) fn count(&self, count: u64, rules: &mut Rules) {
+        for (what, source) in &self.counted {
+            rules.tally.count(*what, *source, count);
+        }
+        if let Like::Tags(family) = self.like {
+            rules.tally.count_family(family, count);
+        }
+    }
+
     pub(crate) fn is_visible(&self) -> bool {
-        self.like == Like::Plain
+        matches!(self.like, Like::Plain | Like::Call)
     }
 
     /// Whether the text has to be known to decide.
     pub(crate) fn asks_for_text(&self) -> bool {
-        self.like != Like::Plain
+        matches!(self.like, Like::Field(_) | Like::Tags(_))
     }
 }
 
@@ -253,7 +263,7 @@ impl Templates {
 
     /// Learn from an event that the rules have just decided.
     pub(crate) fn learn(&mut self, lesson: &Lesson<'_>, rules: &Rules) {
-        let Some((slots, mirrors)) = slots(lesson, rules) else { return };
+        let Some((slots, mirrors, call)) = slots(lesson, rules) else { return };
         if self.known.len() < MOST {
             self.known.reserve_exact(1);
             self.known.push(Template {
@@ -263,12 +273,12 @@ impl Templates {
                 cuts: Vec::new(),
                 like: Like::Plain,
                 index: 0,
+                call: 0,
                 mirrors: Vec::new(),
                 counted: Vec::new(),
                 is_plain: false,
                 has_usage: false,
                 adds_up: false,
-                parts: OnceCell::new(),
             });
         }
         self.serial += 1;
@@ -277,50 +287,58 @@ impl Templates {
         let shift = FIELD.len();
         template.serial = self.serial;
         template.bytes.clear();
+        template.bytes.reserve_exact(FIELD.len() + lesson.text.bytes.len());
         template.bytes.extend_from_slice(FIELD);
         template.bytes.extend_from_slice(lesson.text.bytes);
         template.slots.clear();
+        template.slots.reserve_exact(slots.len());
         template.slots.extend(slots.iter().map(|slot| (slot.0 + shift, slot.1 + shift)));
         template.cuts.clear();
+        template.cuts.reserve_exact(lesson.cuts.len());
         template.cuts.extend(lesson.cuts.iter().map(|cut| cut.shifted(shift)));
         template.cuts.sort_by_key(|cut| (cut.start, cut.end));
         template.like = rules.like.unwrap_or(Like::Plain);
         template.index = lesson.index;
         template.mirrors = mirrors;
+        template.call = call;
         template.counted.clone_from(&rules.tally.added);
         template.is_plain = lesson.is_plain;
         template.has_usage = lesson.has_usage;
         template.adds_up = adds_up(lesson, rules);
-        template.parts.take();
     }
 }
 
-/// Where the text stands, and which sources but the leading one say it; None where the
-/// event is not to be learned.
-fn slots(lesson: &Lesson<'_>, rules: &Rules) -> Option<(Vec<Span>, Vec<usize>)> {
+/// Where the text stands, which sources but the leading one say it, and which tool call goes
+/// on with it; None where the event is not to be learned.
+fn slots(lesson: &Lesson<'_>, rules: &Rules) -> Option<(Vec<Span>, Vec<usize>, i64)> {
     let (text, delta, table) = (lesson.text, lesson.delta, &rules.table);
-    let inner = |value: Value| (value.start + 1, value.end - 1);
-    let content = || delta.value(table.content_key);
-    let (lead, value) = match rules.like? {
-        Like::Plain | Like::Tags(_) => (table.tag_source, content()?),
-        Like::Field(source) => (source, delta.value(table.source_keys[source])?),
+    let (like, mut call) = (rules.like?, 0);
+    let is_answer = matches!(like, Like::Plain | Like::Tags(_));
+    // Another text beside it would have to stay the same.
+    if is_answer != (delta.content == Content::Text)
+        || (like == Like::Call) != delta.calls.is_some()
+    {
+        return None;
+    }
+    let value = match like {
+        Like::Plain | Like::Tags(_) => delta.value(table.content_key)?,
+        Like::Field(source) => delta.value(table.source_keys[source])?,
+        Like::Call => {
+            let found = tool_calls::only_arguments(text, delta.calls?).ok()??;
+            call = found.0;
+            found.1
+        }
     };
+    let inner = |value: Value| (value.start + 1, value.end - 1);
     let said = inner(value);
     let mut slots = vec![said];
     let mut mirrors = Vec::new();
-    if let Like::Field(_) = rules.like? {
-        if delta.content == Content::Text {
-            return None;
-        }
+    if let Like::Field(lead) = like {
         for (i, source) in table.sources.iter().enumerate().filter(|(i, _)| *i != lead) {
             let Some(value) = delta.value(table.source_keys[i]) else { continue };
-            match place_of(source, text, value) {
-                Ok(None) => {}
-                Ok(Some(place)) => {
-                    slots.push(inner(place));
-                    mirrors.push(i);
-                }
-                Err(Declined) => return None,
+            if let Some(place) = place_of(source, text, value).ok()? {
+                slots.push(inner(place));
+                mirrors.push(i);
             }
         }
         slots.sort_unstable();
@@ -330,7 +348,7 @@ fn slots(lesson: &Lesson<'_>, rules: &Rules) -> Option<(Vec<Span>, Vec<usize>)> 
     let is_apart = slots.windows(2).all(|pair| pair[0].1 < pair[1].0);
     let is_whole = lesson.cuts.iter().all(|cut| slots.iter().all(|slot| cut.spares(*slot)));
     let is_decoded = scan::decode(raw, raw.contains(&b'\\')).is_ok();
-    (is_alike && is_apart && is_whole && is_decoded).then_some((slots, mirrors))
+    (is_alike && is_apart && is_whole && is_decoded).then_some((slots, mirrors, call))
 }
 
 /// Whether a message says the same after many events like this one as after one with all

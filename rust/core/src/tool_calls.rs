@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use crate::scan::{Cursor, Declined, Kind, Scan, Text, Value};
-use crate::texts::member;
+use crate::texts::{is_empty_string, member};
 
 /// Calls of one choice that are told apart.
 const MAX_CALLS: usize = 1024;
@@ -83,6 +83,17 @@ impl CallState {
             }
         }
         Ok(())
+    }
+
+    /// Take an item that holds nothing but more arguments of the call with that index; false,
+    /// and nothing has changed, where no call goes on so.
+    pub(crate) fn go_on(&mut self, index: i64) -> bool {
+        let is_known = self.slots.contains(&(index, index))
+            && self.calls.iter().any(|call| call.index == index && call.arguments.is_none());
+        if is_known {
+            self.last = Some(index);
+        }
+        is_known
     }
 
     /// The call that an item goes on with, if it needs no repair for that.
@@ -228,4 +239,20 @@ fn word(text: Text<'_>, value: Option<Value>) -> Scan<Cow<'_, str>> {
     let Some(value) = value else { return Ok(Cow::Borrowed("")) };
     let is_text = matches!(value.kind, Kind::Str(_)) && value.end - value.start > 2;
     if is_text { text.decode(value) } else { Err(Declined) }
+}
+
+/// (the index of the call, its arguments) where a list holds one item with nothing else.
+pub(crate) fn only_arguments(text: Text<'_>, list: Value) -> Scan<Option<(i64, Value)>> {
+    let mut cursor = Cursor::new(list.start);
+    let Some(start) = text.next_item(&mut cursor)? else { return Ok(None) };
+    let (item, end) = item(text, start)?;
+    cursor.at = end;
+    if text.next_item(&mut cursor)?.is_some() || !item.id.is_empty() || !item.name.is_empty() {
+        return Ok(None);
+    }
+    let whole = Value { kind: Kind::Object, start, end };
+    let Some(function) = member(text, whole, b"function")? else { return Ok(None) };
+    let arguments = member(text, function, b"arguments")?;
+    let is_said = |value: &Value| matches!(value.kind, Kind::Str(_)) && !is_empty_string(*value);
+    Ok(arguments.filter(is_said).map(|arguments| (item.index, arguments)))
 }

@@ -62,6 +62,11 @@ impl PyHost {
         }
     }
 
+    /// Whether no chunk is ready.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.chunks.is_empty()
+    }
+
     pub(crate) fn take_chunks(&mut self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         let chunks = std::mem::take(&mut self.chunks);
         Ok(PyList::new(py, chunks)?.into_any().unbind())
@@ -95,6 +100,7 @@ impl Host for PyHost {
                 if self.models.len() == MODELS {
                     self.models.remove(0);
                 }
+                self.models.reserve_exact(1);
                 self.models.push(Model::new(py, model, self.calls.loads.bind(py))?);
                 self.models.len() - 1
             };

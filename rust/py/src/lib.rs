@@ -201,7 +201,7 @@ struct Stream {
 }
 
 /// One stream's engine. The lock makes the answer defined when two threads meet in it.
-#[pyclass(frozen, module = "streamnorm._native")]
+#[pyclass(frozen, subclass, module = "streamnorm._native")]
 struct Normalizer {
     stream: Mutex<Stream>,
     output: Output,
@@ -269,7 +269,12 @@ impl Normalizer {
 
     fn feed(&self, py: Python<'_>, data: &[u8]) -> PyResult<Py<PyAny>> {
         self.with(py, |stream| {
-            stream.core.feed(data, &mut stream.host, &mut stream.out)?;
+            let Stream { core, host, out } = stream;
+            core.feed(data, host, out)?;
+            let is_empty = out.is_empty() && host.is_empty() && core.unedited().is_empty();
+            if is_empty && core.fault().is_some() {
+                return Ok(py.None());
+            }
             self.taken(py, stream)
         })
     }
@@ -291,7 +296,7 @@ impl Normalizer {
     #[getter]
     fn pulse(&self, py: Python<'_>) -> PyResult<u64> {
         self.with(py, |stream| {
-            let (facts, _) = stream.core.facts();
+            let facts = stream.core.facts();
             let is_over = stream.core.is_done() || stream.core.fault().is_some();
             let flags = u64::from(is_over) | u64::from(facts.reasoning) << 1;
             Ok(facts.count << 3 | u64::from(facts.visible) << 2 | flags)
@@ -330,17 +335,17 @@ impl Normalizer {
 
     #[getter]
     fn events(&self, py: Python<'_>) -> PyResult<u64> {
-        self.with(py, |stream| Ok(stream.core.facts().0.count))
+        self.with(py, |stream| Ok(stream.core.facts().count))
     }
 
     #[getter]
     fn visible(&self, py: Python<'_>) -> PyResult<bool> {
-        self.with(py, |stream| Ok(stream.core.facts().0.visible))
+        self.with(py, |stream| Ok(stream.core.facts().visible))
     }
 
     #[getter]
     fn reasoning(&self, py: Python<'_>) -> PyResult<bool> {
-        self.with(py, |stream| Ok(stream.core.facts().0.reasoning))
+        self.with(py, |stream| Ok(stream.core.facts().reasoning))
     }
 
     /// The counters of what was decided here; see `counts_of` in `pure/documents.py`.
@@ -357,10 +362,12 @@ impl Normalizer {
             }
             counts.set_item("families", &tally.families)?;
             counts.set_item("vague", tally.vague)?;
-            let (facts, declined) = stream.core.facts();
+            let (declined, alike) = stream.core.ways();
+            let facts = stream.core.facts();
             counts.set_item("events", facts.count)?;
             counts.set_item("malformed", facts.malformed)?;
             counts.set_item("declined", declined)?;
+            counts.set_item("alike", alike)?;
             counts.set_item("complete", facts.complete)?;
             counts.set_item("visible", facts.visible)?;
             counts.set_item("reasoning", facts.reasoning)?;

@@ -11,9 +11,9 @@ use streamnorm_core as core;
 /// A part of a chunk that is not the same object in every copy.
 enum Part {
     Text,
-    Dict(Py<PyDict>, Vec<(Py<PyString>, Part)>),
+    Dict(Py<PyDict>, Box<[(Py<PyString>, Part)]>),
     /// The items, and which of them are parts.
-    List(Vec<Py<PyAny>>, Vec<(usize, Part)>),
+    List(Box<[Py<PyAny>]>, Box<[(usize, Part)]>),
 }
 
 impl Part {
@@ -27,7 +27,7 @@ impl Part {
                     parts.push((key.cast_into::<PyString>()?.unbind(), part));
                 }
             }
-            return Ok(Some(Self::Dict(dict.clone().unbind(), parts)));
+            return Ok(Some(Self::Dict(dict.clone().unbind(), parts.into())));
         }
         if let Ok(list) = value.cast::<PyList>() {
             let mut parts = Vec::new();
@@ -36,7 +36,7 @@ impl Part {
                     parts.push((place, part));
                 }
             }
-            return Ok(Some(Self::List(list.iter().map(Bound::unbind).collect(), parts)));
+            return Ok(Some(Self::List(list.iter().map(Bound::unbind).collect(), parts.into())));
         }
         let is_text = value.cast::<PyString>().is_ok_and(|text| text == mark);
         Ok(is_text.then_some(Self::Text))
@@ -80,8 +80,9 @@ impl Model {
         model: &core::Model<'_>,
         loads: &Bound<'_, PyAny>,
     ) -> PyResult<Self> {
-        let mark = mark(model.parts);
-        let document = model.parts.join(mark.as_bytes());
+        let parts = (model.parts)();
+        let mark = mark(&parts);
+        let document = parts.join(mark.as_bytes());
         let chunk = loads.call1((PyBytes::new(py, &document),))?;
         let part = Part::of(&chunk, &mark)?;
         // (A template is a document, which is an object.)

@@ -8,6 +8,33 @@ use crate::rules::Rules;
 use crate::scan::Text;
 use crate::template::{FIELD, Found, Lesson, Template, Templates};
 
+/// A larger document is not remembered: reading it again costs less than memory for it.
+const MOST_BYTES: usize = 16 * 1024;
+
+/// A document in the framer's buffer that a template has found.
+#[derive(Clone, Copy, Debug)]
+struct Event {
+    /// Where it starts.
+    document: usize,
+    found: Found,
+    /// Where the next block starts; None for a document whose block was read already.
+    behind: Option<usize>,
+}
+
+impl Event {
+    /// The event whose line starts at `start`, with `data` in it and behind it; None where it
+    /// does not end there, or with line ends of two sorts, of which the framer knows more.
+    fn of(data: &[u8], start: usize, found: Found) -> Option<Self> {
+        let blank = match data[found.end..] {
+            [b'\n', b'\n', ..] => 2,
+            [b'\r', b'\n', b'\r', b'\n', ..] => 4,
+            _ => return None,
+        };
+        let document = start + FIELD.len();
+        Some(Self { document, found, behind: Some(document + found.end + blank) })
+    }
+}
+
 impl Normalizer {
     /// Decide the events at the front of what is unread, as long as a template fits.
     pub(super) fn skim<H: Host>(
@@ -21,18 +48,9 @@ impl Normalizer {
         while let Some(start) = self.framer.block_start() {
             let Some(data) = self.framer.rest(start).strip_prefix(FIELD) else { break };
             let Some(found) = self.templates.find(data) else { break };
-            // Of mixed line ends the framer knows more.
-            let blank = match data[found.end..] {
-                [b'\n', b'\n', ..] => 2,
-                [b'\r', b'\n', b'\r', b'\n', ..] => 4,
-                _ => break,
-            };
-            let start = start + FIELD.len();
-            let is_short = self.framer.fits(FIELD.len() + found.end);
-            if !is_short || !self.follow(start, found, host, out)? {
-                break;
-            }
-            self.framer.go_on_at(start + found.end + blank);
+            let Some(event) = Event::of(data, start, found) else { break };
+            let Some(behind) = self.follow(event, host, out)? else { break };
+            self.framer.go_on_at(behind);
         }
         Ok(())
     }
@@ -45,56 +63,73 @@ impl Normalizer {
         out: &mut Vec<u8>,
     ) -> Result<bool, H::Error> {
         match self.templates.find(self.framer.bytes(span)) {
-            Some(found) if found.end == span.1 - span.0 => self.follow(span.0, found, host, out),
+            Some(found) if found.end == span.1 - span.0 => {
+                let event = Event { document: span.0, found, behind: None };
+                Ok(self.follow(event, host, out)?.is_some())
+            }
             _ => Ok(false),
         }
     }
 
-    /// Decide the document at `start` as the template of `found` says; false, and nothing has
-    /// changed, where that is not for it to decide.
+    /// Decide a document, and the events behind it that are like it, as the template says that
+    /// was found last. Returns the place behind them; None, and nothing has changed, where the
+    /// first one is not for a template to decide.
     fn follow<H: Host>(
         &mut self,
-        start: usize,
-        found: Found,
+        mut event: Event,
         host: &mut H,
         out: &mut Vec<u8>,
-    ) -> Result<bool, H::Error> {
-        let Self { framer, rules, templates, kept, facts, .. } = self;
-        let Some(template) = templates.first() else { return Ok(false) };
-        let data = framer.bytes((start, start + found.end));
+    ) -> Result<Option<usize>, H::Error> {
+        let Self { framer, rules, templates, kept, .. } = self;
+        let Some(template) = templates.first() else { return Ok(None) };
         let is_told = template.asks_for_text() || self.output == Output::Dict || kept.wants_all();
-        let text = if is_told {
-            // What is no text, the ordinary way knows how to read.
-            let Ok(text) = Template::text(data, found) else { return Ok(false) };
-            Some(text)
-        } else {
-            None
-        };
-        if !template.decide(text.as_deref(), rules) {
-            return Ok(false);
-        }
-        facts.count += 1;
-        facts.visible |= template.is_visible();
-        match self.output {
-            Output::Sse if template.is_edited() => {
+        let mut behind = None;
+        let mut count = 0;
+        let mut result = Ok(());
+        while event.behind.is_none() || framer.fits(FIELD.len() + event.found.end) {
+            let found = event.found;
+            let data = framer.bytes((event.document, event.document + found.end));
+            let text = match is_told.then(|| Template::text(data, found)) {
+                // What is no text, the ordinary way knows how to read.
+                Some(Err(_)) => break,
+                Some(Ok(text)) => Some(text),
+                None => None,
+            };
+            // A text that need not be told does not change what is decided of the next one.
+            if (is_told || count == 0) && !template.decide(text.as_deref(), rules) {
+                break;
+            }
+            count += 1;
+            behind = Some(event.behind.unwrap_or_default());
+            if self.output == Output::Sse && template.is_edited() {
                 framer.make_room(out);
-                let place = (start, found);
+                let place = (event.document, found);
                 self.flushed = template.edit(framer.rest(0), place, self.flushed, out);
-            }
-            Output::Sse => {}
-            Output::Dict => {
+            } else if self.output == Output::Dict {
                 let (serial, is_plain) = (template.serial, template.is_plain);
-                let model = Model { serial, parts: template.parts(), is_plain };
-                host.like(&model, text.as_deref().unwrap_or_default())?;
+                let model = Model { serial, parts: &|| template.parts(), is_plain };
+                result = host.like(&model, text.as_deref().unwrap_or_default());
             }
-        }
-        if kept.is_wanted() {
-            kept.repeat(template, Template::raw(data, found));
-            if kept.is_full() {
-                host.collect(kept.take())?;
+            if kept.is_wanted() {
+                kept.repeat(template, Template::raw(data, found));
+                if kept.is_full() && result.is_ok() {
+                    result = host.collect(kept.take());
+                }
             }
+            let next = event.behind.filter(|_| result.is_ok()).and_then(|start| {
+                let data = framer.rest(start).strip_prefix(FIELD)?;
+                Event::of(data, start, template.find(data)?)
+            });
+            let Some(next) = next else { break };
+            event = next;
         }
-        Ok(true)
+        if count > 0 {
+            template.count(count, rules);
+            self.facts.count += count;
+            self.alike += count;
+            self.facts.visible |= template.is_visible();
+        }
+        result.map(|()| behind)
     }
 
     /// Remember what was decided of a document, if another one like it would be decided alike.
@@ -104,7 +139,8 @@ impl Normalizer {
         text: Text<'_>,
         is_plain: bool,
     ) {
-        if rules.table.splits || rules.has_held || rules.like.is_none() {
+        let is_kept_small = text.bytes.len() <= MOST_BYTES;
+        if rules.table.splits || rules.has_held || rules.like.is_none() || !is_kept_small {
             return;
         }
         if let Some((index, delta)) = document.lesson() {
