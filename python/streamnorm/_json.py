@@ -18,6 +18,10 @@ try:
 except ImportError:  # PyPy, and platforms without a wheel
     orjson = None  # type: ignore[assignment]
 
+# An attribute of every JSONDecoder, though typeshed does not know it: json.decoder sets it.
+_DECODER: Final[Any] = json.JSONDecoder()
+_parse_string = _DECODER.parse_string
+
 # Nesting beyond this is refused, whatever the interpreter's own recursion limit is:
 # otherwise the answer would depend on the Python version and on how deep the caller is.
 MAX_DEPTH: Final = 256
@@ -25,6 +29,7 @@ MAX_DEPTH: Final = 256
 _DIGITS: Final = bytes(0x30 if 0x30 <= byte <= 0x39 else 0x20 for byte in range(256))
 # 2**63 has 19 digits: a shorter integer fits 64 bits and parses alike everywhere.
 _LONG_NUMBER: Final = b"0" * 19
+[_BACKSLASH] = b"\\"
 
 # The closing quote is optional, so that no place where a match begins can fail: otherwise
 # an unclosed string is searched again from each quote in it.
@@ -45,7 +50,7 @@ def loads(data: bytes) -> Any:
     # A document so deep is longer than twice its depth: most need no count.
     if len(data) > 2 * MAX_DEPTH and is_too_deep(data):
         raise ValueError("nested too deeply")
-    if orjson is not None and _LONG_NUMBER not in data.translate(_DIGITS):
+    if orjson is not None and data.translate(_DIGITS).find(_LONG_NUMBER) < 0:
         try:
             return orjson.loads(data)
         except ValueError:
@@ -79,6 +84,36 @@ def _depth(data: bytes) -> int:
         else:
             depth -= 1
     return deepest
+
+
+def inner_text(inner: bytes) -> str:
+    """The text that the inside of a JSON string says, what stands between its quotes.
+
+    Args:
+        inner: Valid; bytes that are not UTF-8 count as in `loads`.
+    """
+    if _BACKSLASH not in inner:
+        return plain_text(inner)
+    text: str = _parse_string(inner.decode("utf-8", "replace") + '"', 0)[0]
+    return text
+
+
+def inner_texts(inners: list[bytes]) -> list[str]:
+    """As `inner_text` for each of *inners*."""
+    # No string has a line feed in it that is not escaped.
+    joined = b"\n".join(inners)
+    if _BACKSLASH in joined:
+        texts: list[str] = loads(b'["%s"]' % b'","'.join(inners))
+        return texts
+    return plain_text(joined).split("\n")
+
+
+def plain_text(inner: bytes) -> str:
+    """As `inner_text`, where nothing is escaped."""
+    try:
+        return inner.decode()
+    except UnicodeDecodeError:
+        return inner.decode("utf-8", "replace")
 
 
 def dumps(value: Any) -> bytes:

@@ -144,6 +144,15 @@ class ObjectNormalizer:
         """Whether reasoning text has come out."""
         return self._documents.rules.reasoning_seen
 
+    @property
+    def pulse(self) -> int:
+        """See `_engine.NormalizerEngine.pulse`."""
+        is_over = self.fault is not None
+        return self.events << 3 | self.visible << 2 | self.reasoning << 1 | is_over
+
+    def hand_in(self) -> None:
+        """Do nothing: it collects nothing."""
+
     def counts(self) -> dict[str, Any]:
         """The counters of the report."""
         return counts_of(self._documents)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from .._engine import DecoderEngine, Engine, NormalizerEngine
+from .._engine import Collects, DecoderEngine, Engine, NormalizerEngine
 from ..dialects import DONE_MARK
 from ..options import Options
 from ..pure.events import BOM
@@ -35,12 +35,19 @@ class PassingEngine:
 
     def __init__(self, module: Engine, *, is_told: bool, is_chat: bool) -> None:
         self.NAME = module.NAME
+        # What comes out is not always what the engine put out.
+        self.COLLECTS: bool = False
         self._module = module
         self._is_told = is_told
         self._is_chat = is_chat
         self._made: _Watching | None = None
 
-    def normalizer(self, options: Options, output: Any) -> NormalizerEngine:
+    def normalizer(
+        self,
+        options: Options,
+        output: Any,
+        collector: Collects | None = None,  # noqa: ARG002 - see COLLECTS
+    ) -> NormalizerEngine:
         """A new engine for one stream."""
         engine = self._module.normalizer(options, output)
         if self._is_told:
@@ -82,6 +89,25 @@ class _Around:
     def reasoning(self) -> bool:
         """Reasoning text has come out."""
         return self._engine.reasoning
+
+    @property
+    def fault(self) -> tuple[Any, ...] | None:
+        """Facts of the fault, as soon as it is told."""
+        return self._engine.fault
+
+    @property
+    def done(self) -> bool:
+        """The mark that ends the stream was seen."""
+        return self._engine.done
+
+    @property
+    def pulse(self) -> int:
+        """See `NormalizerEngine.pulse`."""
+        is_over = self.done or self.fault is not None
+        return self._engine.pulse & ~1 | is_over
+
+    def hand_in(self) -> None:
+        """Do nothing: it collects nothing."""
 
     def counts(self) -> dict[str, Any]:
         """The counters of the report."""
@@ -140,7 +166,7 @@ class _Passing(_Around):
         return facts is not None and facts[0] == "not_sse"
 
     def _line(self, line: bytes) -> bytes:
-        out: bytes = self._engine.feed(line)
+        out: bytes = self._engine.feed(line) or b""
         if self._engine.fault is not None and self.fault is None:
             if self._is_refused and self._held is not None:
                 out, self._held = (self._held + line), None
@@ -187,7 +213,7 @@ class _Watching(_Around):
     def feed(self, data: bytes) -> bytes:
         """Take the next bytes."""
         if self.is_chat:
-            fed: bytes = self._engine.feed(data)
+            fed: bytes = self._engine.feed(data) or b""
             return fed
         if self._is_raw or not data or self._is_plain(data):
             return data
@@ -200,7 +226,7 @@ class _Watching(_Around):
                 out += rest
                 break
             if self.is_chat:
-                out.append(self._engine.feed(b"".join(rest)))
+                out.append(self._engine.feed(b"".join(rest)) or b"")
                 break
         return b"".join(out)
 
@@ -262,7 +288,7 @@ class _Watching(_Around):
         self._clear()
         if may_hold_chunk(event) and is_chunk(_data(event)):
             self.is_chat = True
-            out.append(self._engine.feed(event))
+            out.append(self._engine.feed(event) or b"")
             return
         self._is_raw = DONE_MARK in event and _data(event).strip() == DONE_MARK
         out.append(event)

@@ -75,6 +75,8 @@ def is_flagged(delta: Mapping[str, Any]) -> bool:
 class ContentReader:
     """Reads the content of the deltas of one stream; the state is of the choice."""
 
+    __slots__ = ("tags", "vocabulary")
+
     def __init__(self, options: Options) -> None:
         self.vocabulary: Vocabulary = vocabulary_of(
             options.tag_names, options.tags, options.starts_in_reasoning

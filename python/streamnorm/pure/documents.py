@@ -41,7 +41,15 @@ class Documents:
         was_whole: A whole completion was in the event that was decided last.
         ends: The mark that ends the stream stood behind a document of that event.
         is_response: The documents are bodies that nobody asked to be streamed.
+        is_noted: `decided` is wanted.
+        decided: The document that was decided last, and what changed in it.
     """
+
+    __slots__ = (
+        "_kind", "_last", "_options", "before", "complete", "count", "decided", "ends", "finishes",
+        "has_deltas", "is_noted", "is_response", "is_whole", "malformed", "rules", "visible",
+        "was_whole",
+    )  # fmt: skip
 
     def __init__(self, options: Options, *, is_response: bool = False) -> None:
         self._options = options
@@ -49,6 +57,8 @@ class Documents:
         self.has_deltas: bool = False
         self.was_whole: bool = False
         self.ends: bool = False
+        self.is_noted: bool = False
+        self.decided: tuple[dict[str, Any], list[plans.ChoicePlan]] | None = None
         self._kind: str = "event"
         self.rules: Rules = Rules(options)
         self.complete: bool = False
@@ -66,6 +76,7 @@ class Documents:
         self._kind = kind
         self.is_whole = kind in ("body", "last")
         self.was_whole = self.ends = False
+        self.decided = None
 
     def take_over(self, last_held: bytes) -> None:
         """Remember the document after which the other engine held something back last."""
@@ -99,7 +110,7 @@ class Documents:
         plan = self._plan(value, data, is_final)
         if any(edit.op == "arguments" for choice in plan for edit in choice.decision.calls):
             # The text of an object is a matter of its bytes.
-            return self._halves(loads(self._make(data, plan)))
+            return self._halves(loads(self.make(data, plan)))
         return self._halves(plans.on_dict(value, plan))
 
     def normalize(self, value: dict[str, Any]) -> tuple[list[dict[str, Any]], FaultFacts | None]:
@@ -142,7 +153,7 @@ class Documents:
 
     def _edit(self, data: bytes, value: dict[str, Any], *, is_final: bool) -> list[bytes]:
         plan = self._plan(value, data, is_final)
-        edited = self._make(data, plan) if plan else data
+        edited = self.make(data, plan) if plan else data
         halves = (
             split.document(edited, self._options.targets) if self._options.split_mixed else None
         )
@@ -208,7 +219,8 @@ class Documents:
         is_cut = self._kind == "tail" and self._options.on_malformed == "raise"
         return ("corrupt", rest) if is_cut else None
 
-    def _make(self, data: bytes, plan: list[plans.ChoicePlan]) -> bytes:
+    def make(self, data: bytes, plan: list[plans.ChoicePlan]) -> bytes:
+        """A document with *plan* carried out in its bytes."""
         # Bytes that are not UTF-8 stay what they are: they ride along as surrogates.
         text = data.decode("utf-8", "surrogateescape")
         at = last(members(text, start_of(text)), "choices").start
@@ -234,6 +246,8 @@ class Documents:
                 made = self._plan_choice(choice, position, index, model, is_final)
                 if made is not None:
                     plan.append(made)
+        if self.is_noted:
+            self.decided = (value, plan)
         if self.rules.has_held or any(choice.is_held for choice in plan):
             self._last = origin
         return plan

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any, Final
+
 from ..options import Options
 from .decoder import Decoder
 from .documents import Output
 from .normalizer import Normalizer
 
 NAME = "python"
+# Whether an engine gives its collector what comes out; here that is left to the caller.
+COLLECTS: Final = False
 
 
-def normalizer(options: Options, output: Output) -> Normalizer:
-    """A new engine for one stream."""
+def normalizer(options: Options, output: Output, collector: Any = None) -> Normalizer:  # noqa: ARG001
+    """A new engine for one stream; *collector* is not used."""
     return Normalizer(options, output)
 
 
@@ -20,4 +24,4 @@ def decoder(max_line: int | None, max_event: int | None, flush_tail: bool) -> De
     return Decoder(max_line, max_event, flush_tail)
 
 
-__all__ = ["NAME", "Decoder", "Normalizer", "decoder", "normalizer"]
+__all__ = ["COLLECTS", "NAME", "Decoder", "Normalizer", "decoder", "normalizer"]

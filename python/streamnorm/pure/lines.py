@@ -7,19 +7,20 @@ from __future__ import annotations
 
 
 class LineSplitter:
-    """Splits a body into lines, in time linear in its bytes whatever the reads are."""
+    """Splits a body into lines, in time linear in its bytes whatever the reads are.
 
-    __slots__ = ("_crumbs", "_held", "after_cr", "held_bytes")
+    Attributes:
+        held: The unfinished line so far. Whoever knows that a read has no line end in it
+            may append it here; the object stays the same.
+        after_cr: The last line ended with a CR that was the last byte of its read. The
+            line is complete; an LF at the start of the next read belongs to that same
+            line end.
+    """
+
+    __slots__ = ("after_cr", "held")
 
     def __init__(self) -> None:
-        # Pieces of the unfinished line. Joined when its end comes: joining at every read
-        # would cost the square of the line's length.
-        self._held: list[bytes] = []
-        # The last of them while they are small: a list entry costs more than a byte.
-        self._crumbs: list[bytes] = []
-        self.held_bytes: int = 0
-        # The last line ended with a CR that was the last byte of its read. The line is
-        # complete; an LF at the start of the next read belongs to that same line end.
+        self.held: bytearray = bytearray()
         self.after_cr: bool = False
 
     def feed(self, data: bytes) -> tuple[bytes, list[bytes]]:
@@ -38,50 +39,24 @@ class LineSplitter:
             return late, []
         # bytes.splitlines knows exactly LF, CR and CRLF (str.splitlines knows more).
         lines = data.splitlines(keepends=True)
-        if not lines[-1].endswith((b"\n", b"\r")):
-            tail = lines.pop()
-            if not lines:
-                self._hold(tail)
-                return late, lines
-            lines[0] = self._join(lines[0])
-            self._hold(tail)
-            return late, lines
-        self.after_cr = lines[-1].endswith(b"\r")
-        lines[0] = self._join(lines[0])
+        tail = b"" if lines[-1].endswith((b"\n", b"\r")) else lines.pop()
+        if lines:
+            self.after_cr = not tail and lines[-1].endswith(b"\r")
+            if self.held:
+                self.held += lines[0]
+                lines[0] = self.take()
+        self.held += tail
         return late, lines
-
-    def peek(self) -> bytes:
-        """The first bytes of the unfinished line, enough to tell its field name."""
-        if self._held:
-            return self._held[0][:PEEK_BYTES]
-        if len(self._crumbs) > 1 and len(self._crumbs[0]) < PEEK_BYTES:
-            self._crumbs = [b"".join(self._crumbs)]
-        return self._crumbs[0][:PEEK_BYTES] if self._crumbs else b""
 
     def take(self) -> bytes:
         """Remove and return what is held of the unfinished line."""
-        return self._join(b"")
-
-    def _hold(self, piece: bytes) -> None:
-        self.held_bytes += len(piece)
-        self._crumbs.append(piece)
-        if len(self._crumbs) == CRUMBS:
-            self._held.append(b"".join(self._crumbs))
-            self._crumbs.clear()
-
-    def _join(self, end: bytes) -> bytes:
-        if not self.held_bytes:
-            return end
-        line = b"".join([*self._held, *self._crumbs, end])
-        self._held.clear()
-        self._crumbs.clear()
-        self.held_bytes = 0
+        line = bytes(self.held)
+        self.held.clear()
         return line
 
 
 # A BOM, and the longest field name ("event", "retry", "error") with its colon.
 PEEK_BYTES = 12
-CRUMBS = 1024
 
 
 def content(line: bytes) -> bytes:

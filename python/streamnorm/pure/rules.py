@@ -8,6 +8,7 @@ business: that is why both outputs agree.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, Final
 
 from ..dialects import CONTENT, PARTS_KEY, SOURCES, TARGETS, VAGUE_FINISHES, Source
@@ -20,14 +21,25 @@ from .tool_calls import ALL_REPAIRS, ToolEdit, repair, repair_message
 
 _FIELDS: Final = tuple((i, s) for i, s in enumerate(SOURCES) if s.key != CONTENT)
 _OBJECT_KEYS: Final = tuple((i, s.key) for i, s in _FIELDS if s.shape == "object")
-_KEYS: Final = frozenset(source.key for _, source in _FIELDS)
+KEYS: Final = frozenset(source.key for _, source in _FIELDS)
 CALLS: Final = "tool_calls"
 # What a report calls a vague finish_reason beside tool calls.
 VAGUE_FINISH: Final = "stop_beside_tool_calls"
 
 
+@cache
+def _aliases_of(targets: tuple[str, ...]) -> tuple[int, ...]:
+    """Sources of plain text under other names than the output's."""
+    return tuple(i for i, s in enumerate(SOURCES) if s.shape == "text" and s.key not in targets)
+
+
 def count(counter: dict[Any, int], key: Any) -> None:
     counter[key] = counter.get(key, 0) + 1
+
+
+def texts_of(delta: Mapping[str, Any]) -> dict[int, str]:
+    """The reasoning text of each source but those in the content."""
+    return {i: text for i, s in _FIELDS if s.key in delta and (text := text_of(s, delta))}
 
 
 def _has_text(delta: Mapping[str, Any]) -> bool:
@@ -36,24 +48,34 @@ def _has_text(delta: Mapping[str, Any]) -> bool:
 
 
 class Rules:
-    """The rules of one stream, with the state of each choice."""
+    """The rules of one stream, with the state of each choice.
+
+    Attributes:
+        native: The source that already is the output: its text needs no edit.
+        content: Reads the content of the deltas.
+        states: Of the choices that are remembered, by index.
+        tally: What was done.
+        reasoning_seen: Reasoning text has come out.
+        has_held: Text was held back since this was last set to False.
+    """
+
+    __slots__ = (
+        "_aliases", "_keep", "_repairs", "_targets", "content", "has_held", "native",
+        "reasoning_seen", "states", "tally",
+    )  # fmt: skip
 
     def __init__(self, options: Options) -> None:
         self._targets = options.targets
         self._keep = options.keep_original
         self._repairs = ALL_REPAIRS if options.repairs is None else frozenset(options.repairs)
-        # The source that already is the output: its text needs no edit.
-        self._native = next(
+        self.native: int = next(
             i for i, s in enumerate(SOURCES) if s.shape == "text" and s.key == self._targets[0]
         )
-        self._aliases = [
-            i for i, s in enumerate(SOURCES) if s.shape == "text" and s.key not in self._targets
-        ]
+        self._aliases = _aliases_of(self._targets)
         self.content: ContentReader = ContentReader(options)
         self.states: dict[int, ChoiceState] = {}
         self.tally: Tally = Tally()
         self.reasoning_seen: bool = False
-        # Text was held back since this was last set to False.
         self.has_held: bool = False
 
     def apply(
@@ -79,9 +101,9 @@ class Rules:
         final = final or is_message
         known = self.states.get(index)
         is_plain = self.content.is_plain(known, delta, final)
-        if is_plain and not has_calls and _KEYS.isdisjoint(delta):
+        if is_plain and not has_calls and KEYS.isdisjoint(delta):
             return VISIBLE if _has_text(delta) else NOTHING
-        texts = {i: text for i, s in _FIELDS if (text := text_of(s, delta))}
+        texts = texts_of(delta)
         if is_plain and not has_calls and not texts:
             return Decision(self._drop_empty(delta), [], _has_text(delta))
         state = known or self.new_state(index)
@@ -246,7 +268,7 @@ class Rules:
             (index of the source or -1, its text that was not yet emitted, the sources
             that were passed over).
         """
-        order = [i for i in (self._native, state.leader) if i in texts]
+        order = [i for i in (self.native, state.leader) if i in texts]
         order += [i for i in texts if i not in order]
         if state.is_fielded and TAG in texts:
             order.remove(TAG)

@@ -90,6 +90,18 @@ class ChoiceState:
         if not self.forgotten:
             self._parts.append(text)
 
+    def emit_more(self, texts: list[str]) -> None:
+        """As `emit` for each of *texts*, which are all the text of the source that leads."""
+        joined = "".join(texts)
+        self.fragments += len(texts)
+        self.last = len(texts[-1])
+        self.length += len(joined)
+        if self.length > REPEAT_MEMORY:
+            self.forgotten = True
+            self._parts.clear()
+        if not self.forgotten:
+            self._parts.append(joined)
+
     def export(self) -> ExportedState:
         """The state as plain values, for the engine that hands one event over."""
         cursors = sorted(self.cursors.items())

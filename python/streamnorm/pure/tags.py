@@ -83,6 +83,8 @@ class TagState:
 class TagReader:
     """Splits the content of a choice; the state is the caller's."""
 
+    __slots__ = ("_is_free", "_trim", "vocabulary")
+
     def __init__(self, vocabulary: Vocabulary, *, trim: bool) -> None:
         self.vocabulary = vocabulary
         self._trim = trim
