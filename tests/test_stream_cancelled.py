@@ -220,7 +220,9 @@ def test_an_interrupt_amid_an_item_cuts_the_stream(
 
     with pytest.raises(StopIteration):
         stream.__anext__().send(None)
-    monkeypatch.setattr(stream._flow, "_engine", Interrupted(stream._flow._engine))
+    interrupted = Interrupted(stream._flow._engine)
+    monkeypatch.setattr(stream._flow, "_engine", interrupted)
+    monkeypatch.setattr(stream._flow, "_feed", interrupted.feed)
     with pytest.raises(KeyboardInterrupt):
         stream.__anext__().send(None)
     # Although a finish_reason was seen: an item was received and is lost.

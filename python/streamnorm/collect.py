@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from . import _json
 from ._engine import DecoderEngine, Engine
 from .dialects import DONE_MARK
-from .message import MessageAccumulator
+from .message import TEXT_KEYS, MessageAccumulator
 from .objects import members
+from .runs import Run, run_of
 from .usage import USAGE_KEYS, Usage, UsageAccumulator
 
-# Output bytes that may wait to be parsed until somebody asks: few enough not to matter, and
-# so many that a stream which nobody asks about is mostly never parsed.
-PENDING_BYTES: Final = 64 * 1024
+# Output bytes that may wait to be parsed: few enough not to matter where thousands of streams
+# are open, and enough for events that are alike to be read at once.
+PENDING_BYTES: Final = 4 * 1024
 
 _BOM: Final = b"\xef\xbb\xbf"
-_DONE: Final = DONE_MARK.decode("ascii")
+_BLANK_LINE: Final = b"\n\n"
 _LINE_ENDS: Final = (b"\n", b"\r")
 _FIRST_LINE_END: Final = re.compile(rb"[\r\n]")
 # Inside of a string of JSON, the quote behind the name would have a backslash before it.
@@ -30,12 +31,31 @@ _USAGE: Final = re.compile(
 class Collector:
     """The usage and (unless *keep_message* is false) the message of one stream.
 
-    It is given all output that has left the engine, of one sort: chunks, or pieces of bytes.
-    Chunks are taken at once, before somebody can change them. Bytes are parsed when they are
-    asked about, or when `PENDING_BYTES` of them wait.
+    It is given all output that has left the engine, of one sort: chunks, documents, or pieces
+    of bytes. Chunks and documents are taken at once, before somebody can change them. Bytes
+    are parsed when they are asked about, or when `PENDING_BYTES` of them wait.
+
+    Attributes:
+        keeps_message: Otherwise only what holds usage is of interest.
     """
 
+    __slots__ = (
+        "_documents",
+        "_is_begun",
+        "_is_done",
+        "_is_ended",
+        "_is_in_line",
+        "_is_kept_in_line",
+        "_messages",
+        "_module",
+        "_pending",
+        "_pending_bytes",
+        "_usage",
+        "keeps_message",
+    )
+
     def __init__(self, module: Engine, *, keep_message: bool) -> None:
+        self.keeps_message: bool = keep_message
         self._usage = UsageAccumulator()
         self._messages = MessageAccumulator(self._usage) if keep_message else None
         self._module = module
@@ -43,6 +63,7 @@ class Collector:
         self._pending: list[bytes] = []
         self._pending_bytes = 0
         self._is_ended = False
+        self._is_done = False  # [DONE] was among the documents
         # Without a message, pieces that cannot hold usage are dropped. A line (a comment)
         # may begin in one piece and end in the next, so two ends have to be known: that of
         # the last piece, and that of the last one which was not dropped.
@@ -60,6 +81,11 @@ class Collector:
     def add_objects(self, chunks: list[Any]) -> None:
         """Take chunks, or objects of SDKs whose deltas have been normalised in place."""
         self.add_chunks([chunk if type(chunk) is dict else _as_dict(chunk) for chunk in chunks])
+
+    def add_documents(self, documents: list[bytes]) -> None:
+        """Take the data of events: a document in normal form, or several, one a line."""
+        found, self._is_done = documents_in(documents, is_done=self._is_done)
+        self.add_chunks(found)
 
     def add_bytes(self, data: bytes) -> None:
         """Take the next piece of an event stream (or of NDJSON, or a JSON body)."""
@@ -121,8 +147,19 @@ class DocumentReader:
     """The JSON objects in the bytes of a stream's body, up to ``[DONE]``.
 
     An event stream, NDJSON, or one body, as the first byte tells. What is no JSON object is
-    passed over: who has edited these bytes has judged them.
+    passed over: who has edited these bytes has judged them. Of events that differ in one
+    text only, one document with all of the text stands for all.
     """
+
+    __slots__ = (
+        "_decoder",
+        "_held",
+        "_is_at_start",
+        "_is_body",
+        "_is_done",
+        "_is_json",
+        "_run",
+    )
 
     def __init__(self, decoder: DecoderEngine) -> None:
         self._decoder = decoder
@@ -131,6 +168,8 @@ class DocumentReader:
         self._held: list[bytes] = []
         self._is_body = False
         self._is_done = False
+        self._run: Run | None = None
+        self._is_at_start = False  # the decoder is behind a blank line
 
     def feed(self, data: bytes) -> list[dict[str, Any]]:
         """Take the next bytes; return the documents that they completed."""
@@ -141,12 +180,33 @@ class DocumentReader:
             self._is_json = start in (b"{", b"[")
         if self._is_json:
             return self._json_lines(data)
-        return self._documents(text for _, text, _, _ in self._decoder.feed(data))
+        return self._events(data)
+
+    def _events(self, data: bytes) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        at, is_new = 0, False
+        while at < len(data):
+            if self._run is not None and self._is_at_start and not self._is_done:
+                document, at = self._run.joined(data, at)
+                if document:
+                    found += _all_documents(document)
+                    is_new = False
+                    continue
+            # A run that was found in the event before, and has ended with it: there may be none.
+            end = -1 if is_new else data.find(_BLANK_LINE, at)
+            event = data[at:] if end < 0 else data[at : end + len(_BLANK_LINE)]
+            at += len(event)
+            made = self._documents([text.encode() for _, text, _, _ in self._decoder.feed(event)])
+            found += made
+            if len(made) == 1 and self._is_at_start:
+                self._run, is_new = run_of(event, made[0], TEXT_KEYS), True
+            self._is_at_start = event.endswith(_BLANK_LINE)
+        return found
 
     def close(self) -> list[dict[str, Any]]:
         """End the input; return what its end completed. Nothing may follow."""
         if not self._is_json:
-            return self._documents(text for _, text, _, _ in self._decoder.close())
+            return self._documents([text.encode() for _, text, _, _ in self._decoder.close()])
         held, self._held = b"".join(self._held), []
         whole = _document(held)
         return [whole] if whole is not None else _all_documents(held)
@@ -162,19 +222,30 @@ class DocumentReader:
             self._held = lines[-1:]
         return found
 
-    def _documents(self, texts: Iterable[str]) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = []
-        for text in texts:
-            whole = None if self._is_done else _document(text.encode("utf-8"))
-            if whole is not None:
-                found.append(whole)
-                continue
-            # Two events with one line end between them are one event with two documents.
-            for line in text.split("\n"):
-                self._is_done = self._is_done or line.lstrip().startswith(_DONE)
-                if not self._is_done:
-                    found += _all_documents(line.encode("utf-8"))
+    def _documents(self, data: list[bytes]) -> list[dict[str, Any]]:
+        found, self._is_done = documents_in(data, is_done=self._is_done)
         return found
+
+
+def documents_in(data: list[bytes], *, is_done: bool) -> tuple[list[dict[str, Any]], bool]:
+    """The JSON objects in the data of events, and whether ``[DONE]`` is behind them.
+
+    Args:
+        data: Of one event each.
+        is_done: ``[DONE]`` was before them: then there are none.
+    """
+    found: list[dict[str, Any]] = []
+    for text in data:
+        whole = None if is_done else _document(text)
+        if whole is not None:
+            found.append(whole)
+            continue
+        # Two events with one line end between them are one event with two documents.
+        for line in text.split(b"\n"):
+            is_done = is_done or line.lstrip().startswith(DONE_MARK)
+            if not is_done:
+                found += _all_documents(line)
+    return found, is_done
 
 
 def _document(text: bytes) -> dict[str, Any] | None:

@@ -17,7 +17,7 @@ from ._engine import Engine, NormalizerEngine
 from .chunk_reads import is_chunk_pair
 from .collect import Collector
 from .faults import StreamFault
-from .metrics import Metrics, Recorder
+from .metrics import MAX_TIMES, ONE_CHUNK, Metrics, Recorder
 from .normalizers import make_report
 from .objects import NAME as OBJECTS_NAME
 from .objects import ObjectNormalizer
@@ -35,6 +35,11 @@ Output = Literal["", "dict", "sse"]
 Done = Literal["as_sent", "always"]
 
 _ENDS: Final = (StopIteration, StopAsyncIteration)
+
+# Of a pulse (`_engine.NormalizerEngine.pulse`).
+OVER: Final = 1
+_VISIBLE: Final = 4
+_ANY_TEXT: Final = 6
 
 # What an object counts for where bytes are limited: a chunk of OpenAI's with a few
 # letters of text has about so many.
@@ -77,6 +82,38 @@ class Flow:
         limits: The time limits, None where there are none.
     """
 
+    __slots__ = (
+        "_add",
+        "_bytes",
+        "_collector",
+        "_engine",
+        "_engine_name",
+        "_error_factory",
+        "_feed",
+        "_has_ended",
+        "_has_failed",
+        "_in_place",
+        "_is_answer",
+        "_is_bytes",
+        "_is_cut",
+        "_is_whole",
+        "_keeps_message",
+        "_kept",
+        "_line_ends",
+        "_module",
+        "_options",
+        "_recorder",
+        "_unsaid",
+        "_whole",
+        "fault",
+        "headers",
+        "is_due",
+        "is_over",
+        "keep_objects",
+        "limits",
+        "output",
+    )
+
     def __init__(
         self,
         *,
@@ -98,13 +135,15 @@ class Flow:
         self._collector = Collector(self._module, keep_message=collect)
         self._error_factory = error_factory
         self._engine: NormalizerEngine | None = None
+        # What the collector is given output with, None where the engine does that.
+        self._add: Callable[[Any], None] | None = None
+        # That of the engine, once nothing has to be done but to feed it with bytes.
+        self._feed: Callable[[bytes], Any] | None = None
         self._engine_name = self._module.NAME
         self._is_bytes = True
         self._line_ends: LineEnds | None = LineEnds()
         self._recorder: Recorder | None = None
-        self._is_seen = False  # of the text that metrics tell apart, nothing new can come
-        self._events = 0
-        self._bytes = 0
+        self._bytes = 0  # of objects; the recorder has those of bytes
         # What was fed before the output was known: it has to be fed again if that turns
         # out to be bytes.
         self._kept: list[bytes] | None = []
@@ -138,6 +177,8 @@ class Flow:
 
     def collected(self) -> Collector:
         """The usage and the messages so far."""
+        if self._engine is not None:
+            self._engine.hand_in()
         return self._collector
 
     def outcome(self) -> Outcome:
@@ -150,24 +191,24 @@ class Flow:
             finish_reasons=dict(counts["finishes"]),
             done=self._engine.done,
             events=counts["events"],
-            bytes=self._bytes if self._is_bytes else 0,
+            bytes=self.size if self._is_bytes else 0,
             fault=self.fault,
         )
 
     def metrics(self) -> Metrics:
         """See `stream_base.StreamBase.metrics`."""
         recorder = self._recorder or Recorder(perf_counter())
-        return recorder.metrics(self._collector.usage().completion)
+        return recorder.metrics(self.collected().usage().completion)
 
     @property
     def size(self) -> int:
         """Bytes that were received; `OBJECT_BYTES` for each object."""
-        return self._bytes
+        return self._bytes if self._recorder is None else self._bytes + self._recorder.size
 
     def is_visible(self, *, reasoning: bool) -> bool:
         """Whether answer text or a tool call came, or with *reasoning* reasoning text."""
         engine = self._engine
-        return engine is not None and (engine.visible or (reasoning and engine.reasoning))
+        return engine is not None and engine.pulse & (_ANY_TEXT if reasoning else _VISIBLE) != 0
 
     # The source. --------------------------------------------------------------------
 
@@ -194,6 +235,41 @@ class Flow:
         """
         if self.is_over:
             return None  # closed by another task in the meantime
+        feed = self._feed
+        if feed is None or type(item) is not bytes:
+            return self._take(item)
+        out = feed(item)
+        engine: Any = self._engine
+        recorder: Any = self._recorder
+        pulse = engine.pulse
+        if pulse - recorder.pulse == ONE_CHUNK:
+            # As `Recorder.note` does: a call would cost more than all that it does.
+            recorder.pulse = pulse
+            recorder.size += len(item)
+            times = recorder.times
+            times.append(perf_counter())
+            if len(times) > MAX_TIMES:
+                recorder.fold_times()
+        elif item:
+            recorder.note(perf_counter(), len(item), pulse)
+        add = self._add
+        if add is not None and out:
+            add(out)
+        return self.judged(out) if pulse & OVER else out
+
+    def ways(self) -> tuple[Any, Any, Any, Any] | None:
+        """What `take` does with bytes, for one who cannot spare the call.
+
+        Returns:
+            (the feed of the engine, what the collector is given output with or None, the
+            engine, the recorder); None as long as more has to be done.
+        """
+        if self._feed is None:
+            return None
+        return self._feed, self._add, self._engine, self._recorder
+
+    def _take(self, item: object) -> Any:
+        """As `take`, where more may have to be done."""
         engine: Any = self._engine or self._start(item)
         if self._is_bytes:
             data = item if type(item) is bytes else to_bytes(item)
@@ -205,10 +281,26 @@ class Flow:
                 self._kept.append(data)
             out = engine.feed(data)
             self._note(len(data), engine)
+            if self._is_plain:
+                self._feed = engine.feed
         else:
             out = engine.feed(item)
+            self._bytes += OBJECT_BYTES
             self._note(OBJECT_BYTES, engine)
-        self._collect(out)
+        # Before anybody outside can change the chunks.
+        if out and self._add is not None:
+            self._add(out)
+        return self.judged(out)
+
+    @property
+    def _is_plain(self) -> bool:
+        """Whether bytes go into the engine, and out of it, with nothing else to be done."""
+        is_settled = self._line_ends is None and self._kept is None
+        return is_settled and self._whole is None and self.limits is None
+
+    def judged(self, out: Any) -> Any:
+        """What is delivered of *out*; the stream ends here if it has failed or is done."""
+        engine: Any = self._engine
         facts = engine.fault
         # Bytes of a malformed event pass as they are: that it is a fault is not said until
         # somebody asks for chunks.
@@ -311,14 +403,16 @@ class Flow:
                 self._fail(engine.fault)  # of a malformed event: now it is one
             return ready
         if isinstance(engine, ObjectNormalizer):
+            self._add = self._collector.add_bytes
             serialised = engine.switch_to_sse(ready)
             return [serialised] if serialised else []
-        again: Any = self._module.normalizer(self._options, output)
-        self._engine = again
         self._collector = Collector(self._module, keep_message=self._keeps_message)
+        self._engine = again = self._made_engine(output)
         pieces = []
         for data in kept:
-            piece = self._collect(again.feed(data))
+            piece = again.feed(data)
+            if piece and self._add is not None:
+                self._add(piece)
             if again.fault is not None and not self.is_over:
                 self._fail(again.fault)
             pieces.append(self._after(piece, again))
@@ -392,7 +486,7 @@ class Flow:
         # As long as nobody has asked for bytes, chunks are made.
         output = self.output or "dict"
         if isinstance(item, bytes | bytearray | memoryview | str) or is_chunk_pair(item):
-            self._engine = self._module.normalizer(self._options, output)
+            self._engine = self._made_engine(output)
         else:
             self._is_bytes = False
             options = self._options
@@ -402,45 +496,30 @@ class Flow:
             elif self._is_answer:
                 options = options._replace(starts_in_reasoning=False)
             self._engine = ObjectNormalizer(options, output, keep=self.keep_objects)
+            is_sse = output == "sse"
+            self._add = self._collector.add_bytes if is_sse else self._collector.add_objects
             self._engine_name = OBJECTS_NAME
         return self._engine
+
+    def _made_engine(self, output: Literal["dict", "sse"]) -> NormalizerEngine:
+        """A new engine for bytes, whose output is collected."""
+        collector = self._collector
+        if self._module.COLLECTS:
+            self._add = None
+            return self._module.normalizer(self._options, output, collector)
+        self._add = collector.add_bytes if output == "sse" else collector.add_chunks
+        return self._module.normalizer(self._options, output)
 
     def _note(self, size: int, engine: NormalizerEngine) -> None:
         """Note what a read brought, for limits and metrics."""
         recorder = self._recorder
         if recorder is None:
             recorder = self._recorder = Recorder(perf_counter())
-        if not size:
-            return
-        now = perf_counter()
-        self._bytes += size
-        recorder.read(now, size if self._is_bytes else 0)
-        events = engine.events
-        new, self._events = events - self._events, events
-        if new:
-            recorder.chunks(now, new)
-            if not self._is_seen:
-                self._note_text(now, engine, recorder)
-        if self.limits is not None:
-            self.limits.count(size, new)
-
-    def _note_text(self, now: float, engine: NormalizerEngine, recorder: Recorder) -> None:
-        if engine.reasoning:
-            recorder.reasoning(now)
-        if engine.visible:
-            recorder.visible(now)
-            self._is_seen = True
-
-    def _collect(self, out: Any) -> Any:
-        # Before anybody outside can change the chunks.
-        if out:
-            if self.output == "sse":
-                self._collector.add_bytes(out)
-            elif self._is_bytes:
-                self._collector.add_chunks(out)
-            else:
-                self._collector.add_objects(out)
-        return out
+        if size:
+            read = size if self._is_bytes else 0
+            new = recorder.note(perf_counter(), read, engine.pulse)
+            if self.limits is not None:
+                self.limits.count(size, new)
 
     def _close(self, *, has_failed: bool) -> Any:
         engine = self._engine or self._start(b"")
@@ -452,12 +531,13 @@ class Flow:
         return out
 
     def _close_engine(self, engine: NormalizerEngine, has_failed: bool) -> Any:
-        if self._whole is None or not self._is_bytes:
-            return self._collect(engine.close(has_failed))
-        malformed = engine.counts()["malformed"]
-        out = self._collect(engine.close(has_failed))
+        is_counted = self._whole is not None and self._is_bytes
+        malformed = engine.counts()["malformed"] if is_counted else 0
+        out = engine.close(has_failed)
+        if out and self._add is not None:
+            self._add(out)
         # Byte output passes what it cannot read: this is how half an event shows.
-        self._is_cut = engine.counts()["malformed"] > malformed
+        self._is_cut = is_counted and engine.counts()["malformed"] > malformed
         return out
 
     def _stop_clock(self) -> None:
@@ -485,7 +565,7 @@ class Flow:
             fault.visible_output = self._engine.visible
             fault.reasoning_output = self._engine.reasoning
         if self._keeps_message:
-            merged = self._collector.messages().messages
+            merged = self.collected().messages().messages
             fault.partial = next(iter(merged.values()), fault.partial)
         self.fault, self.is_due = fault, True
         return fault

@@ -16,8 +16,12 @@ TEXT_KEYS: Final[tuple[str, ...]] = (
     *dict.fromkeys((*TARGETS, *(source.key for source in SOURCES if source.shape == "text"))),
     "refusal",
 )
+_TEXTS: Final = frozenset(TEXT_KEYS)
 # Members of a delta whose lists are increments. Of every other list the last one stays.
 LIST_KEYS: Final[tuple[str, ...]] = (PARTS_KEY, "annotations", "citations", "images")
+
+# So many increments of a text are joined at a time.
+_PIECES: Final = 16
 
 
 class MessageAccumulator:
@@ -92,7 +96,10 @@ class MessageAccumulator:
                 texts = merged.texts
                 for name, value in members:
                     if type(value) is str and name in texts:
-                        texts[name].append(value)
+                        pieces = texts[name]
+                        pieces.append(value)
+                        if len(pieces) >= _PIECES:
+                            merged.fold(name)
                     elif value is not None:
                         merged.add(name, value)
 
@@ -140,14 +147,17 @@ class _Message:
     """One choice's message.
 
     Attributes:
-        texts: Increments of `TEXT_KEYS`, to which the accumulator adds by itself.
+        texts: The last increments of those of `TEXT_KEYS` that have come, to which the
+            accumulator adds by itself.
         finished: See `MessageAccumulator.finish_reason`.
     """
 
-    __slots__ = ("_lists", "_others", "finished", "texts")
+    __slots__ = ("_folded", "_lists", "_others", "finished", "texts")
 
     def __init__(self) -> None:
-        self.texts: dict[str, list[str]] = {name: [] for name in TEXT_KEYS}
+        self.texts: dict[str, list[str]] = {}
+        # The increments before those: a string of a few letters takes 50 bytes.
+        self._folded: dict[str, list[str]] = {}
         self.finished: str | None = None
         self._lists: dict[str, FragmentList] = {}
         self._others = Fields()
@@ -157,10 +167,16 @@ class _Message:
         if isinstance(reason, str) and reason not in UNFINISHED:
             self.finished = reason
 
+    def fold(self, name: str) -> None:
+        """Join the last increments of a text."""
+        pieces = self.texts[name]
+        self._folded.setdefault(name, []).append("".join(pieces))
+        pieces.clear()
+
     def add(self, name: str, value: Any) -> None:
         """Take a delta's member that is not null."""
-        if isinstance(value, str) and name in self.texts:
-            self.texts[name].append(value)
+        if isinstance(value, str) and name in _TEXTS:
+            self.texts.setdefault(name, []).append(value)
         elif isinstance(value, list) and name in LISTS:
             if name not in self._lists:
                 self._lists[name] = LISTS[name]()
@@ -185,8 +201,8 @@ class _Message:
     def built(self) -> dict[str, Any]:
         """The message so far."""
         made: dict[str, Any] = {"role": "assistant", "content": None}
-        for name, pieces in self.texts.items():
-            text = join_text(pieces)
+        for name in TEXT_KEYS:
+            text = join_text([*self._folded.get(name, ()), *self.texts.get(name, ())])
             if text:
                 made[name] = text
         for name, value in self._others.built().items():

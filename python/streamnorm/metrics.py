@@ -16,6 +16,7 @@ from .semconv import INSTRUMENTS, Convention, check_convention
 
 # So many gaps between reads are kept as they are: 32 KiB.
 EXACT_GAPS: Final = 4096
+MAX_TIMES: Final = EXACT_GAPS + 1
 
 # Beyond that a gap is known by the first 16 bits of it as an IEEE 754 double: the sign, the
 # exponent, and four bits of the fraction. That makes 16 buckets of equal width between two
@@ -25,6 +26,11 @@ _BUCKET_BITS: Final = 16
 _HALF_BUCKET: Final = 1 << (64 - _BUCKET_BITS - 1)
 # Which quarter of a double's eight bytes, in this machine's order, has those bits.
 _FIRST_QUARTER: Final = 3 if sys.byteorder == "little" else 0
+
+# In a pulse (`_engine.NormalizerEngine.pulse`).
+ONE_CHUNK: Final = 8  # more than before, and no text of a kind that had not come before
+_VISIBLE: Final = 4
+_REASONING: Final = 2
 
 _SINCE_START: Final = (
     "time_to_first_byte",
@@ -138,10 +144,14 @@ class Recorder:
 
     Args:
         start: When the first read began.
+
+    Attributes:
+        pulse: The last that `note` was given, without the bit that says that it is over.
+        size: Bytes that were read.
+        times: When reads completed chunks, as far as they were not folded.
     """
 
     __slots__ = (
-        "_bytes",
         "_end",
         "_events",
         "_first_byte",
@@ -151,7 +161,9 @@ class Recorder:
         "_folded",
         "_last_read",
         "_start",
-        "_times",
+        "pulse",
+        "size",
+        "times",
     )
 
     def __init__(self, start: float) -> None:
@@ -162,29 +174,58 @@ class Recorder:
         self._first_visible: float | None = None
         self._last_read: float | None = None
         self._end: float | None = None
-        self._bytes = 0
+        self.size: int = 0
         self._events = 0
-        # When reads completed chunks. The gaps within one read are known to be 0, and how
+        # The gaps within one read are known to be 0, and how
         # many there are follows from the number of chunks.
-        self._times = array("d")
+        self.times: array[float] = array("d")
         # What was in `_times` before, as gaps: how many are in each bucket.
-        self._folded: Counter[int] = Counter()
+        self._folded: Counter[int] | None = None
+        self.pulse: int = 0
+
+    def note(self, now: float, size: int, pulse: int) -> int:
+        """All that one read brought, at once.
+
+        Args:
+            now: When it returned.
+            size: As of `read`.
+            pulse: See `_engine.NormalizerEngine.pulse`.
+
+        Returns:
+            How many chunks it completed.
+        """
+        self.size += size
+        self._last_read = now
+        if self._first_byte is None and not self.times:
+            self._first_byte = now
+        new = (pulse >> 3) - (self.pulse >> 3)
+        if new:
+            self._note_texts(now, self.pulse, pulse)
+            self.pulse = pulse & ~1
+            self.chunks(now, 0)
+        return new
+
+    def _note_texts(self, now: float, before: int, pulse: int) -> None:
+        # Behind the first visible output, reasoning text means nothing to any figure.
+        if not before & _VISIBLE:
+            if pulse & _REASONING:
+                self.reasoning(now)
+            if pulse & _VISIBLE:
+                self.visible(now)
 
     def read(self, now: float, size: int) -> None:
         """A read gave *size* bytes, or an object (*size* 0). Not for one that gave nothing."""
         if self._first_byte is None:
             self._first_byte = now
         self._last_read = now
-        self._bytes += size
+        self.size += size
 
     def chunks(self, now: float, n: int) -> None:
         """A read completed *n* chunks, at least one."""
-        # This runs for every read of every stream: all that can wait is left to `metrics`.
         self._events += n
-        times = self._times
-        times.append(now)
-        if len(times) > EXACT_GAPS + 1:
-            self._fold_times()
+        self.times.append(now)
+        if len(self.times) > MAX_TIMES:
+            self.fold_times()
 
     def reasoning(self, now: float) -> None:
         """Reasoning text came; only the first time counts."""
@@ -209,9 +250,9 @@ class Recorder:
         """
         gaps = self._distribution()
         first_chunk = self._since_start(self._first_chunk_time())
-        duration = self._since_start(self._last_read if self._end is None else self._end)
+        duration = self._since_start(self._last_time() if self._end is None else self._end)
         return Metrics(
-            time_to_first_byte=self._since_start(self._first_byte),
+            time_to_first_byte=self._since_start(self._first_byte_time()),
             time_to_first_chunk=first_chunk,
             time_to_first_reasoning=self._since_start(self._first_reasoning),
             time_to_first_visible=self._since_start(self._first_visible),
@@ -220,8 +261,8 @@ class Recorder:
             chunk_gap_p50=percentile(gaps, 50),
             chunk_gap_p99=percentile(gaps, 99),
             tokens_per_second=_rate(usage_output_tokens, first_chunk, duration),
-            events=self._events,
-            bytes=self._bytes,
+            events=self._events + (self.pulse >> 3),
+            bytes=self.size,
             start=self._start,
             chunk_gaps=gaps,
         )
@@ -231,28 +272,38 @@ class Recorder:
 
     def _reasoning_time(self) -> float | None:
         first = self._first_reasoning
-        if first is None or not self._times:
+        if first is None or not self.times:
             return None
-        until = self._times[-1] if self._first_visible is None else self._first_visible
+        until = self.times[-1] if self._first_visible is None else self._first_visible
         return until - first if until >= first else None
 
-    def _first_chunk_time(self) -> float | None:
-        if self._first_chunk is not None or not self._times:
-            return self._first_chunk
-        return self._times[0]
+    def _first_byte_time(self) -> float | None:
+        return self._first_chunk_time() if self._first_byte is None else self._first_byte
 
-    def _fold_times(self) -> None:
+    def _last_time(self) -> float | None:
+        """When the last read returned."""
+        last = self._last_read
+        return last if last is None or not self.times else max(last, self.times[-1])
+
+    def _first_chunk_time(self) -> float | None:
+        if self._first_chunk is not None or not self.times:
+            return self._first_chunk
+        return self.times[0]
+
+    def fold_times(self) -> None:
         """Keep the gaps between the times instead of them, and the last one for the next gap."""
         self._first_chunk = self._first_chunk_time()
-        _count(_gaps(self._times), self._folded)
-        del self._times[:-1]
+        if self._folded is None:
+            self._folded = Counter()
+        _count(_gaps(self.times), self._folded)
+        del self.times[:-1]
 
     def _distribution(self) -> dict[float, int]:
         """How often each gap occurred, the shortest first."""
-        gaps = _gaps(self._times)
+        gaps = _gaps(self.times)
         folded = self._folded
-        between_reads = len(gaps) + sum(folded.values())
-        within_reads = self._events - 1 - between_reads
+        between_reads = len(gaps) + (sum(folded.values()) if folded else 0)
+        within_reads = self._events + (self.pulse >> 3) - 1 - between_reads
         out = Counter({0.0: within_reads} if within_reads > 0 else {})
         if folded:
             buckets = folded.copy()

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Sequence
 from functools import partial
-from time import monotonic
-from typing import TYPE_CHECKING, Any, Final, Literal
+from time import monotonic, perf_counter
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar
 
 from . import captured, faults
 from .faults import StreamFault
-from .flow import Flow
+from .flow import OVER, Flow
+from .metrics import MAX_TIMES, ONE_CHUNK
 from .sources import Source
 
 if TYPE_CHECKING:
@@ -27,8 +28,111 @@ Peeked = Literal["visible", "ended", "max_bytes", "timeout"]
 ERROR_BODY_BYTES: Final = 64 * 1024
 ERROR_BODY_SECONDS: Final = 5.0
 
+Item = TypeVar("Item")
 _Read = Callable[[], Awaitable[object]]
 _Work = Callable[..., Coroutine[Any, Any, None]]
+
+
+class Items(Generic[Item]):
+    """An async iterable over what is delivered of one stream; each item is delivered once.
+
+    `__anext__` gives the next item. Iteration is a generator, whose steps cost less than
+    coroutines do: it reads by itself as long as the source is plainly read, and leaves to
+    `Reader` whatever else there is (the first read, an end, a fault, an error of the source).
+    """
+
+    _reader: Reader
+    # Whether what is ready is what this iterator gives.
+    _is_chosen = True
+
+    def _choose(self) -> None:
+        """Have it ready, before the first item.
+
+        Raises:
+            RuntimeError: The stream is iterated in another way.
+        """
+
+    def __aiter__(self) -> AsyncIterator[Item]:
+        return self._iterate()
+
+    async def __anext__(self) -> Item:
+        if not self._is_chosen:
+            self._choose()
+        reader = self._reader
+        ready = reader.ready
+        if not ready:
+            await reader.advance()
+        if not ready:
+            raise StopAsyncIteration
+        return ready.popleft()  # type: ignore[no-any-return]
+
+    async def _iterate(self) -> AsyncIterator[Item]:
+        reader = self._reader
+        ready, flow = reader.ready, reader.flow
+        failed: BaseException | None = None
+        while True:
+            if not self._is_chosen:
+                self._choose()
+            if not ready:
+                try:
+                    # Not in an except clause: here is what the host is handling.
+                    await reader.advance(failed)
+                finally:
+                    failed = None  # else it would refer to itself, through this frame
+            while ready:
+                yield ready.popleft()
+            if flow.is_over:
+                await reader.advance()
+                return
+            read, ways = reader.plain, flow.ways()
+            if read is None or ways is None:
+                continue
+            feed, add, engine, recorder = ways
+            times, note = recorder.times, recorder.times.append
+            # Whoever else reads or closes the stream meanwhile takes `plain` away.
+            while reader.plain is read:
+                reader.is_awaited = True
+                try:
+                    item = await read()
+                except BaseException as error:  # noqa: BLE001 - raised again by `advance`
+                    failed = error
+                    break
+                reader.is_awaited = False
+                try:
+                    if type(item) is not bytes or flow.is_over:
+                        reader.put(flow.take(item))
+                        break
+                    out = feed(item)
+                    pulse = engine.pulse
+                    if pulse - recorder.pulse == ONE_CHUNK:
+                        # As `Recorder.note` does, without the call.
+                        recorder.pulse = pulse
+                        recorder.size += len(item)
+                        note(perf_counter())
+                        if len(times) > MAX_TIMES:
+                            recorder.fold_times()
+                    elif item:
+                        recorder.note(perf_counter(), len(item), pulse)
+                    if add is not None and out:
+                        add(out)
+                    if pulse & OVER:
+                        reader.put(flow.judged(out))
+                        break
+                except BaseException as error:
+                    await reader.fall(error)
+                    raise
+                if not out:
+                    if not item:
+                        break
+                elif type(out) is bytes:
+                    yield out  # type: ignore[misc]
+                elif len(out) == 1:
+                    yield out[0]
+                else:
+                    # Who leaves amid them comes back for the rest.
+                    reader.put(out)
+                    while ready:
+                        yield ready.popleft()
 
 
 class Reader:
@@ -41,15 +145,34 @@ class Reader:
 
     Attributes:
         ready: What was received and not yet delivered, in order.
+        flow: What is read into.
+        plain: Reads the source where nothing else has to be done for it: it is open, there
+            are no time limits, no read is pending, and none was ever done by a task. Then
+            `Items` reads by itself. What it gives is an item, or nothing at the end.
+        is_awaited: Somebody is reading.
     """
+
+    __slots__ = (
+        "_ahead",
+        "_alarm",
+        "_context",
+        "_made",
+        "_read",
+        "_source",
+        "flow",
+        "is_awaited",
+        "plain",
+        "ready",
+    )
 
     def __init__(self, source: Source, flow: Flow) -> None:
         self.ready: deque[Any] = deque()
+        self.flow = flow
+        self.plain: _Read | None = None
+        self.is_awaited: bool = False
         self._source = source
-        self._flow = flow
         self._read: _Read | None = None
         self._alarm: Alarm | None = None
-        self._is_awaited = False
         self._ahead: asyncio.Task[None] | None = None
         # Where the source is read once a task has read it: it may set a variable in one
         # read and reset it in the next, as tracing does around a request.
@@ -59,26 +182,33 @@ class Reader:
         if source.is_none:
             flow.refuse(faults.none_stream(captured.last()))
 
-    async def advance(self) -> None:
+    async def advance(self, failed: BaseException | None = None) -> None:
         """Read until something is ready, or the stream is over.
+
+        Args:
+            failed: What a read has raised that was begun already, by `plain`.
 
         Raises:
             BaseException: Nothing is ready and the fault is due: see `Flow.exception`.
             RuntimeError: Another task is reading.
         """
-        self._enter()
+        if failed is None:
+            self._enter()
         try:
             while True:
                 if self._ahead is None:
-                    await self._in_context(self._read_on, None)
+                    await self._in_context(self._read_on, None, failed)
                 else:
                     await self._step_within(None, None)
-                if self.ready or self._flow.is_over:
+                if self.ready or self.flow.is_over:
                     break
         finally:
-            self._is_awaited = False
+            self.is_awaited = False
+        flow = self.flow
         if not self.ready:
-            self._flow.raise_due()
+            flow.raise_due()
+        elif self._context is None and flow.limits is None and not flow.is_over:
+            self.plain = self._source.plain
 
     async def wait(self, seconds: float) -> bool:
         """As `advance`, but for a time; whether something is ready, or the stream over.
@@ -88,17 +218,17 @@ class Reader:
         self._enter()
         try:
             until = monotonic() + seconds
-            while not self.ready and not self._flow.is_over:
+            while not self.ready and not self.flow.is_over:
                 if not await self._step_within(until - monotonic(), None):
                     return False
             return True
         finally:
-            self._is_awaited = False
+            self.is_awaited = False
 
     async def peek(self, *, reasoning: bool, max_bytes: int, timeout: float | None) -> Peeked:
         """See `NormalizedStream.peek`."""
         self._enter()
-        flow = self._flow
+        flow = self.flow
         try:
             until = None if timeout is None else monotonic() + timeout
             while not flow.is_visible(reasoning=reasoning):
@@ -115,7 +245,7 @@ class Reader:
                     return "timeout"
             return "visible"
         finally:
-            self._is_awaited = False
+            self.is_awaited = False
 
     async def close(self) -> None:
         """Close the source; what was not delivered is dropped.
@@ -123,9 +253,10 @@ class Reader:
         Raises:
             Exception: What closing raised.
         """
-        self._flow.leave()
+        self.flow.leave()
+        self.plain = None
         self.ready.clear()
-        if self._alarm is not None and not self._is_awaited:
+        if self._alarm is not None and not self.is_awaited:
             self._alarm.close()
         ahead = self._ahead
         if ahead is not None:
@@ -136,7 +267,7 @@ class Reader:
         """Nobody will read any more, and nothing can be awaited: end the pending read."""
         ahead, self._ahead = self._ahead, None
         if ahead is not None and not ahead.done():
-            self._flow.leave()
+            self.flow.leave()
             try:
                 ahead.get_loop().call_soon_threadsafe(ahead.cancel)
             except RuntimeError:
@@ -150,10 +281,31 @@ class Reader:
         self.ready.clear()
         self.ready.extend(ready)
 
+    async def fall(self, error: BaseException) -> None:
+        """End the stream at an *error* that is raised amid it, and is no end of the source."""
+        if not self.flow.is_over and not isinstance(error, Exception):
+            # While the source was awaited, or (by a signal) amid an item, which is lost.
+            self.flow.lose()
+        self.flow.is_over = True
+        await self._release()
+
+    def put(self, out: Any) -> bool:
+        """Have *out*, which `Flow` gave, ready; whether that is anything."""
+        if not out:
+            return False
+        if isinstance(out, list):
+            self._made += len(out)
+            self.ready.extend(out)
+        else:
+            self._made += 1
+            self.ready.append(out)
+        return True
+
     def _enter(self) -> None:
-        if self._is_awaited:
+        if self.is_awaited:
             raise RuntimeError("the stream is already being read by another task")
-        self._is_awaited = True
+        self.is_awaited = True
+        self.plain = None
 
     # One read, here or in a task. ---------------------------------------------------
 
@@ -169,21 +321,21 @@ class Reader:
             done, _ = await asyncio.wait((task,), timeout=wait)
         except GeneratorExit:
             # Our coroutine was dropped; nothing may be awaited.
-            self._flow.leave()
+            self.flow.leave()
             self.ready.clear()
             self.forsake()
             raise
         except BaseException as error:
             self._ahead = None
             await _end(task)
-            if not self._flow.is_over:
+            if not self.flow.is_over:
                 # The read returned at the same moment, or the source did not care.
                 await self._in_context(self._break_off, error)
             raise
         if not done:
             return False
         self._ahead = None
-        if not (task.cancelled() and self._flow.is_over):  # closed by another task
+        if not (task.cancelled() and self.flow.is_over):  # closed by another task
             task.result()
         return True
 
@@ -191,6 +343,7 @@ class Reader:
         import asyncio
         import contextvars
 
+        self.plain = None
         if self._context is None:
             self._context = contextvars.copy_context()
         reading = in_context(self._context, self._read_on, stop_at)
@@ -203,39 +356,44 @@ class Reader:
 
     async def _break_off(self, error: BaseException) -> None:
         """End the stream because waiting for it was cancelled, although no read was."""
-        self._put(self._flow.finish(error))
+        self.put(self.flow.finish(error))
         await self._release()
 
-    async def _read_on(self, stop_at: int | None) -> None:
-        """Read until something more is ready, or *stop_at* bytes are there in all."""
-        flow, is_made = self._flow, False
+    async def _read_on(self, stop_at: int | None, before: BaseException | None = None) -> None:
+        """Read until something more is ready, or *stop_at* bytes are there in all.
+
+        Args:
+            before: See `advance`.
+        """
+        flow, is_made = self.flow, False
+        failed: Exception | None
         try:
-            read = self._read
+            read = self._read if before is None else partial(_raise_again, before)
             if read is None and not flow.is_over:
                 read = await self._open()
-            while not flow.is_over and not is_made:
+            while before is not None or not (flow.is_over or is_made):
                 if stop_at is not None and flow.size >= stop_at:
                     break
                 assert read is not None
-                failed: Exception | None = None
+                before, failed = None, None
                 try:
                     item = await (read() if flow.limits is None else self._read_in_time(read))
                 except StopAsyncIteration:
-                    self._put(flow.finish(None))
+                    self.put(flow.finish(None))
                 except _Passed as passed:
-                    self._put(flow.break_off(passed.fault))
+                    self.put(flow.break_off(passed.fault))
                 except Exception as error:  # noqa: BLE001 - becomes a fault
                     failed = error
                 except GeneratorExit:
                     raise
                 except BaseException as error:
-                    self._put(flow.finish(error))
+                    self.put(flow.finish(error))
                     raise
                 else:
-                    is_made = self._put(flow.take(item))
+                    is_made = self.put(flow.take(item))
                 if failed is not None:
                     # Behind the except clause: here is what the host is handling.
-                    self._put(flow.finish(failed, sys.exc_info()[1]))
+                    self.put(flow.finish(failed, sys.exc_info()[1]))
             if flow.is_over:
                 await self._release()
         except GeneratorExit:
@@ -245,11 +403,7 @@ class Reader:
             self.ready.clear()
             raise
         except BaseException as error:
-            if not flow.is_over and not isinstance(error, Exception):
-                # While the source was awaited, or (by a signal) amid an item, which is lost.
-                flow.lose()
-            flow.is_over = True
-            await self._release()
+            await self.fall(error)
             raise
 
     async def _read_in_time(self, read: _Read) -> object:
@@ -260,7 +414,7 @@ class Reader:
         """
         from .alarm import Alarm, TooLate
 
-        limits = self._flow.limits
+        limits = self.flow.limits
         assert limits is not None
         if self._alarm is None:
             self._alarm = Alarm()
@@ -280,7 +434,7 @@ class Reader:
             limits.end(monotonic())
 
     async def _open(self) -> _Read | None:
-        flow, source = self._flow, self._source
+        flow, source = self.flow, self._source
         flow.begin()
         handled = sys.exc_info()[1]
         try:
@@ -331,30 +485,19 @@ class Reader:
         finally:
             # Also where the wait was cancelled: what is known must not be lost.
             shown = body[:ERROR_BODY_BYTES]
-            self._flow.refuse(faults.http_error(status, shown, self._source.headers))
+            self.flow.refuse(faults.http_error(status, shown, self._source.headers))
 
     async def _read_until(self, read: _Read, until: float) -> object:
         from .alarm import Alarm, is_in_task
 
         if not is_in_task():
             return await read()
-        limits = self._flow.limits
+        limits = self.flow.limits
         if limits is not None:
             until = min(until, limits.begin(monotonic()))
         if self._alarm is None:
             self._alarm = Alarm()
         return await self._alarm.guard(read, until)
-
-    def _put(self, out: Any) -> bool:
-        if not out:
-            return False
-        if isinstance(out, list):
-            self._made += len(out)
-            self.ready.extend(out)
-        else:
-            self._made += 1
-            self.ready.append(out)
-        return True
 
     async def _release(self) -> None:
         """Close the source after the end; what is broken already may fail to close."""
@@ -364,6 +507,15 @@ class Reader:
             await self._source.close()
         except Exception:  # noqa: BLE001 - all was delivered, or a better error is on its way
             return
+
+
+async def _raise_again(error: BaseException) -> object:
+    context = error.__context__
+    try:
+        raise error
+    finally:
+        # Raising sets it to what the host is handling.
+        error.__context__ = context
 
 
 class _Passed(Exception):

@@ -24,6 +24,7 @@ _ACCEPTED: Final = (
 _WRAPPER_MARKS: Final = ("completion_stream", "logging_obj", "_hidden_params")
 
 _Begin = Callable[[], AsyncIterator[object]]
+_Read = Callable[[], Awaitable[object]]
 
 # A future or task, told by its shape: importing asyncio would be a third of our import.
 _FUTURE_MARKS: Final = ("__await__", "cancel", "cancelled", "done", "exception", "result")
@@ -71,6 +72,19 @@ class Source:
     def status(self) -> int | None:
         """HTTP status, where the source is a response (known once awaited)."""
         return status_of(self._given)
+
+    @property
+    def plain(self) -> Callable[[], Awaitable[object]] | None:
+        """What gives the next item once the source is open, and nothing at the end.
+
+        Not every source raises StopAsyncIteration here: of aiohttp's responses, what its own
+        iterator would only pass on is read directly.
+        """
+        if self._iterator is None:
+            return None
+        read = peek_at(_content(self._given), "readany")
+        is_any = callable(read) and _is_of_aiohttp(self._given)
+        return cast(_Read, read) if is_any else self._iterator.__anext__  # type: ignore[attr-defined]
 
     @property
     def headers(self) -> dict[str, str] | None:
@@ -291,9 +305,8 @@ def _reader(source: object) -> _Begin | None:
         return None if _is_sync_response(source) else cast(_Begin, begin)
     # aiohttp: ClientResponse.content, a StreamReader; iterating it would split lines,
     # and fail on long ones.
-    begin = getattr(_content(source), "iter_any", None)
-    if callable(begin):
-        return cast(_Begin, begin)
+    if _is_of_aiohttp(source):
+        return cast(_Begin, cast(Any, _content(source)).iter_any)
     if has_chunk_reads(source, is_async=True):
         return lambda: AsyncChunkReads(source)
     if hasattr(type(source), "__aiter__"):
@@ -316,6 +329,10 @@ def unread_response(source: object) -> object | None:
     response = peek_at(source, "response")
     is_unread = peek_at(response, "is_stream_consumed") is False
     return response if is_unread and peek_at(response, "is_closed") is False else None
+
+
+def _is_of_aiohttp(source: object) -> bool:
+    return callable(getattr(_content(source), "iter_any", None))
 
 
 def _content(source: object) -> object:

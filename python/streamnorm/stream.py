@@ -15,7 +15,7 @@ from ._engine import Engine
 from .flow import Done, ErrorFactory, Flow
 from .options import OptionsDict
 from .pure.events import BOM
-from .reader import Peeked, Reader
+from .reader import Items, Peeked, Reader
 from .sources import Source
 from .stream_base import StreamBase
 from .timeouts import Timeouts, check_positive, make_limits
@@ -96,7 +96,7 @@ def normalize_stream(
     )
 
 
-class NormalizedStream(StreamBase):
+class NormalizedStream(StreamBase, Items[dict[str, Any]]):
     """A stream in normal form: an async iterator of chunks, made by `normalize_stream`.
 
     The source is closed as soon as the stream is over, fails, runs into a time limit, or a
@@ -139,8 +139,8 @@ class NormalizedStream(StreamBase):
             error_factory=error_factory,
         )
         self._flow.go_below(self._source.wrapper)
+        self._is_chosen = False
         self._reader = Reader(self._source, self._flow)
-        self._ready = self._reader.ready
 
     async def peek(
         self,
@@ -201,23 +201,8 @@ class NormalizedStream(StreamBase):
         """
         check_positive("heartbeat", heartbeat)
         self._check_sse(done)
-        self._replace_ready(self._flow.choose("sse", tuple(self._ready), done))
-        return SSEFrames(self, heartbeat)
-
-    def __aiter__(self) -> NormalizedStream:
-        return self
-
-    async def __anext__(self) -> dict[str, Any]:
-        ready = self._ready
-        if self._flow.output != "dict":
-            self._check_chunks()
-            self._flow.choose("dict", ready)
-        if not ready:
-            await self._reader.advance()
-            if not ready:
-                raise StopAsyncIteration
-        chunk: dict[str, Any] = ready.popleft()
-        return chunk
+        self._reader.replace(self._flow.choose("sse", tuple(self._reader.ready), done))
+        return SSEFrames(self) if heartbeat is None else _BeatenFrames(self, heartbeat)
 
     async def aclose(self) -> None:
         """Close the source, whatever its closing method is called.
@@ -255,22 +240,37 @@ class NormalizedStream(StreamBase):
         if reader is not None:
             reader.forsake()
 
-    def _replace_ready(self, ready: Any) -> None:
-        self._reader.replace(ready)
+    def _choose(self) -> None:
+        self._check_chunks()
+        self._flow.choose("dict", self._reader.ready)
+        self._is_chosen = True
 
 
-class SSEFrames:
+class SSEFrames(Items[bytes]):
     """The bytes of one normalised stream; see `NormalizedStream.sse`.
 
     An async iterator; the pieces are cut where the source's reads were. It raises what
     iteration over the chunks would raise.
     """
 
-    def __init__(self, stream: NormalizedStream, heartbeat: float | None) -> None:
+    def __init__(self, stream: NormalizedStream) -> None:
+        # (A stream that is dropped ends a pending read.)
         self._stream = stream
+        self._reader = stream._reader
+
+    async def aclose(self) -> None:
+        """Close the stream; see `NormalizedStream.aclose`."""
+        await self._stream.aclose()
+
+
+class _BeatenFrames(SSEFrames):
+    """With heartbeats."""
+
+    def __init__(self, stream: NormalizedStream, heartbeat: float) -> None:
+        super().__init__(stream)
         self._heartbeat = heartbeat
-        # With heartbeats: what went out last of the stream, whether one went out before it
-        # began, and whether it is JSON.
+        # What went out last of the stream, whether one went out before it began, and whether
+        # it is JSON.
         self._last = b""
         self._has_beaten = False
         self._is_json: bool | None = None
@@ -279,20 +279,16 @@ class SSEFrames:
         return self
 
     async def __anext__(self) -> bytes:
-        stream = self._stream
-        ready = stream._ready
+        ready = self._reader.ready
         while True:
+            if not ready and not await self._wait():
+                self._has_beaten = True
+                return HEARTBEAT
             if not ready:
-                if self._heartbeat is not None and not await self._wait(self._heartbeat):
-                    self._has_beaten = True
-                    return HEARTBEAT
-                if not ready:
-                    await stream._reader.advance()
-                if not ready:
-                    raise StopAsyncIteration
-            out: bytes = ready.popleft()
-            if self._heartbeat is not None:
-                out = self._noted(out)
+                await self._reader.advance()
+            if not ready:
+                raise StopAsyncIteration
+            out = self._noted(ready.popleft())
             if out:
                 return out
 
@@ -304,15 +300,11 @@ class SSEFrames:
         self._last = out or self._last
         return out
 
-    async def _wait(self, seconds: float) -> bool:
+    async def _wait(self) -> bool:
         """Wait for the next bytes, or the end; False where a heartbeat is due."""
-        while not await self._stream._reader.wait(seconds):
+        while not await self._reader.wait(self._heartbeat):
             # Only behind a whole line, which is a whole event or a comment; a CR may be
             # half of a line end. JSON knows no comments.
             if not self._last or (self._last.endswith(b"\n") and not self._is_json):
                 return False
         return True
-
-    async def aclose(self) -> None:
-        """Close the stream; see `NormalizedStream.aclose`."""
-        await self._stream.aclose()

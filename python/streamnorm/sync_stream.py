@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator
+from functools import partial
 from time import monotonic
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from . import captured, faults
 from ._engine import Engine
@@ -22,6 +23,8 @@ from .timeouts import Timeouts, check_positive, make_limits
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
+
+_TWO_READERS: Final = "the stream is already being read by another thread"
 
 
 def normalize_stream_sync(
@@ -205,6 +208,43 @@ class NormalizedStreamSync(StreamBase):
             StopIteration: The stream is over.
             StreamFault: See the class; once.
         """
+        read, flow = self._read, self._flow
+        if self._ready or read is None or flow.limits is not None or flow.is_over:
+            return self._next_ready()
+        # The usual read. Whatever else comes of it than one item is left to the others.
+        if self._is_reading:
+            raise RuntimeError(_TWO_READERS)
+        self._is_reading = True
+        failed: BaseException | None = None
+        try:
+            item = read()
+        except BaseException as error:  # noqa: BLE001 - raised again by `_read_once`
+            failed = error
+        else:
+            try:
+                out = flow.take(item)
+            except BaseException as error:
+                self._fall(error)
+                raise
+            finally:
+                self._is_reading = False
+                if flow.is_over:
+                    self._release()
+            if out and not flow.is_over and self._made:
+                if type(out) is bytes:
+                    return out
+                if len(out) == 1:
+                    return out[0]
+            self._put(out)
+            return self._next_ready()
+        try:
+            # Not in the except clause: here is what the host is handling.
+            self._read_once(failed)
+        finally:
+            failed = None  # else it would refer to itself, through this frame
+        return self._next_ready()
+
+    def _next_ready(self) -> Any:
         while not self._ready:
             if self._flow.is_over:
                 self._release()
@@ -213,25 +253,35 @@ class NormalizedStreamSync(StreamBase):
             self._read_once()
         return self._ready.popleft()
 
-    def _read_once(self) -> None:
-        """One read; close the source where it was the last."""
-        if self._is_reading:
-            raise RuntimeError("the stream is already being read by another thread")
+    def _read_once(self, before: BaseException | None = None) -> None:
+        """One read; close the source where it was the last.
+
+        Args:
+            before: What a read has raised that was begun already.
+        """
+        if self._is_reading and before is None:
+            raise RuntimeError(_TWO_READERS)
         self._is_reading = True
         flow = self._flow
         try:
             read = self._read or self._open()
-            if not flow.is_over:
+            if before is not None:
+                self._take(partial(_raise_again, before))
+            elif not flow.is_over:
                 self._take(read)
         except BaseException as error:
-            if not flow.is_over and not isinstance(error, Exception):
-                flow.lose()
-            flow.is_over = True
+            self._fall(error)
             raise
         finally:
             self._is_reading = False
             if flow.is_over:
                 self._release()
+
+    def _fall(self, error: BaseException) -> None:
+        """End the stream at an *error* that is raised amid an item, which is lost."""
+        if not self._flow.is_over and not isinstance(error, Exception):
+            self._flow.lose()
+        self._flow.is_over = True
 
     def _take(self, read: Callable[[], object]) -> None:
         flow, limits = self._flow, self._flow.limits
@@ -307,6 +357,15 @@ class NormalizedStreamSync(StreamBase):
             self._source.close()
         except Exception:  # noqa: BLE001 - all was delivered, or a better error is on its way
             return
+
+
+def _raise_again(error: BaseException) -> object:
+    context = error.__context__
+    try:
+        raise error
+    finally:
+        # Raising sets it to what the host is handling.
+        error.__context__ = context
 
 
 def _nothing() -> object:
