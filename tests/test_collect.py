@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamnorm import MessageAccumulator, StreamFault, normalize_stream
+from streamnorm import ChunkNormalizer, MessageAccumulator, StreamFault, normalize_stream
 from streamnorm._engine import Engine, choose
 from streamnorm.collect import PENDING_BYTES, DocumentReader
 from streamnorm.usage import UsageAccumulator
@@ -173,3 +173,31 @@ def test_runs_say_what_each_event_says(
     parts = [raw[start:end] for start, end in pairwise(bounds)]
     fast = DocumentReader(pure.decoder(None, None, True))
     assert added(parts, fast) == added([raw], Each())
+
+
+@pytest.mark.parametrize("words", [["ha", "haha", "ha", "hahaha"], ["one", " two", " three"] * 9])
+def test_mirrored_text_is_merged_event_by_event(engine: Engine, words: list[str]) -> None:
+    """Details have rules of their own for a text that begins with all before it."""
+    chunks = [
+        chunk(
+            {
+                "reasoning": word,
+                "reasoning_details": [{"type": "reasoning.text", "text": word, "index": 0}],
+            }
+        )
+        for word in words
+    ]
+    events = [event(c) for c in (*chunks, chunk({"content": "so"}, "stop"))]
+    merged = MessageAccumulator()
+    normalizer = ChunkNormalizer(_engine_module=engine)
+    for piece in events:
+        merged.extend(normalizer.feed(piece))
+
+    async def main() -> None:
+        for output in ("dict", "sse"):
+            stream = normalize_stream(Script([*events, DONE]), _engine_module=engine)
+            async for _ in iterated(stream, output):
+                pass
+            assert stream.message == merged.message()
+
+    run(main())

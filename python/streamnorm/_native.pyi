@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+from typing_extensions import Self
+
 from ._engine import Collects
 from .pure.handover import HandOver
 
@@ -33,7 +35,7 @@ class Normalizer:
         output: str,
         reference: HandOver,
         collector: Collects | None,
-    ) -> Normalizer: ...
+    ) -> Self: ...
     @property
     def pulse(self) -> int: ...
     def hand_in(self) -> None: ...

@@ -160,7 +160,7 @@ class Flow:
         self.is_over: bool = False
         self.keep_objects: bool = False
         self.headers: Mapping[str, str] | None = None
-        self.limits = limits
+        self.limits: Limits | None = limits
         # What is done below LiteLLM's stream wrapper, where that is the source.
         self._in_place: InPlace | None = None
         self._is_answer = False  # of LiteLLM's own: no upstream streams it

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from functools import lru_cache, partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import _native
 from ._engine import Collects
@@ -29,6 +29,9 @@ from .pure.marks import MarkSet, Vocabulary
 from .pure.rules import CALLS, VAGUE_FINISH
 from .pure.state import MAX_CHOICES, REPEAT_MEMORY, SURE_LENGTH
 from .usage import USAGE_KEYS
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 NAME = "rust"
 COLLECTS = True
@@ -122,7 +125,7 @@ class Normalizer(_native.Normalizer):
     _handed: HandOver
     _options: Options
 
-    def __new__(cls, options: Options, output: Output, collector: Collects | None) -> Normalizer:
+    def __new__(cls, options: Options, output: Output, collector: Collects | None) -> Self:
         handed = HandOver(options)
         limits = (_limit(options.max_line_bytes), _limit(options.max_event_bytes))
         self = super().__new__(cls, _table(options), limits, output, handed, collector)

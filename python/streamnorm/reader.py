@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from functools import partial
-from time import monotonic, perf_counter
-from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from . import captured, faults
 from .faults import StreamFault
-from .flow import OVER, Flow
-from .metrics import MAX_TIMES, ONE_CHUNK
+from .flow import Flow
 from .sources import Source
 
 if TYPE_CHECKING:
@@ -28,111 +26,8 @@ Peeked = Literal["visible", "ended", "max_bytes", "timeout"]
 ERROR_BODY_BYTES: Final = 64 * 1024
 ERROR_BODY_SECONDS: Final = 5.0
 
-Item = TypeVar("Item")
 _Read = Callable[[], Awaitable[object]]
 _Work = Callable[..., Coroutine[Any, Any, None]]
-
-
-class Items(Generic[Item]):
-    """An async iterable over what is delivered of one stream; each item is delivered once.
-
-    `__anext__` gives the next item. Iteration is a generator, whose steps cost less than
-    coroutines do: it reads by itself as long as the source is plainly read, and leaves to
-    `Reader` whatever else there is (the first read, an end, a fault, an error of the source).
-    """
-
-    _reader: Reader
-    # Whether what is ready is what this iterator gives.
-    _is_chosen = True
-
-    def _choose(self) -> None:
-        """Have it ready, before the first item.
-
-        Raises:
-            RuntimeError: The stream is iterated in another way.
-        """
-
-    def __aiter__(self) -> AsyncIterator[Item]:
-        return self._iterate()
-
-    async def __anext__(self) -> Item:
-        if not self._is_chosen:
-            self._choose()
-        reader = self._reader
-        ready = reader.ready
-        if not ready:
-            await reader.advance()
-        if not ready:
-            raise StopAsyncIteration
-        return ready.popleft()  # type: ignore[no-any-return]
-
-    async def _iterate(self) -> AsyncIterator[Item]:
-        reader = self._reader
-        ready, flow = reader.ready, reader.flow
-        failed: BaseException | None = None
-        while True:
-            if not self._is_chosen:
-                self._choose()
-            if not ready:
-                try:
-                    # Not in an except clause: here is what the host is handling.
-                    await reader.advance(failed)
-                finally:
-                    failed = None  # else it would refer to itself, through this frame
-            while ready:
-                yield ready.popleft()
-            if flow.is_over:
-                await reader.advance()
-                return
-            read, ways = reader.plain, flow.ways()
-            if read is None or ways is None:
-                continue
-            feed, add, engine, recorder = ways
-            times, note = recorder.times, recorder.times.append
-            # Whoever else reads or closes the stream meanwhile takes `plain` away.
-            while reader.plain is read:
-                reader.is_awaited = True
-                try:
-                    item = await read()
-                except BaseException as error:  # noqa: BLE001 - raised again by `advance`
-                    failed = error
-                    break
-                reader.is_awaited = False
-                try:
-                    if type(item) is not bytes or flow.is_over:
-                        reader.put(flow.take(item))
-                        break
-                    out = feed(item)
-                    pulse = engine.pulse
-                    if pulse - recorder.pulse == ONE_CHUNK:
-                        # As `Recorder.note` does, without the call.
-                        recorder.pulse = pulse
-                        recorder.size += len(item)
-                        note(perf_counter())
-                        if len(times) > MAX_TIMES:
-                            recorder.fold_times()
-                    elif item:
-                        recorder.note(perf_counter(), len(item), pulse)
-                    if add is not None and out:
-                        add(out)
-                    if pulse & OVER:
-                        reader.put(flow.judged(out))
-                        break
-                except BaseException as error:
-                    await reader.fall(error)
-                    raise
-                if not out:
-                    if not item:
-                        break
-                elif type(out) is bytes:
-                    yield out  # type: ignore[misc]
-                elif len(out) == 1:
-                    yield out[0]
-                else:
-                    # Who leaves amid them comes back for the rest.
-                    reader.put(out)
-                    while ready:
-                        yield ready.popleft()
 
 
 class Reader:
@@ -144,7 +39,8 @@ class Reader:
     be told from one that is being read.
 
     Attributes:
-        ready: What was received and not yet delivered, in order.
+        ready: What was received and not yet delivered, the next one last. (A list: of many
+            streams most wait, and a deque has a block of 64 places.)
         flow: What is read into.
         plain: Reads the source where nothing else has to be done for it: it is open, there
             are no time limits, no read is pending, and none was ever done by a task. Then
@@ -166,8 +62,8 @@ class Reader:
     )
 
     def __init__(self, source: Source, flow: Flow) -> None:
-        self.ready: deque[Any] = deque()
-        self.flow = flow
+        self.ready: list[Any] = []
+        self.flow: Flow = flow
         self.plain: _Read | None = None
         self.is_awaited: bool = False
         self._source = source
@@ -278,8 +174,7 @@ class Reader:
     def replace(self, ready: Sequence[Any]) -> None:
         """Have *ready* in place of what is ready."""
         self._made += len(ready) - len(self.ready)
-        self.ready.clear()
-        self.ready.extend(ready)
+        self.ready[:] = reversed(ready)
 
     async def fall(self, error: BaseException) -> None:
         """End the stream at an *error* that is raised amid it, and is no end of the source."""
@@ -293,12 +188,9 @@ class Reader:
         """Have *out*, which `Flow` gave, ready; whether that is anything."""
         if not out:
             return False
-        if isinstance(out, list):
-            self._made += len(out)
-            self.ready.extend(out)
-        else:
-            self._made += 1
-            self.ready.append(out)
+        more = out if isinstance(out, list) else [out]
+        self._made += len(more)
+        self.ready[:0] = reversed(more)
         return True
 
     def _enter(self) -> None:

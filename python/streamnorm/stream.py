@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ._engine import Engine
 from .flow import Done, ErrorFactory, Flow
+from .items import Items
 from .options import OptionsDict
 from .pure.events import BOM
-from .reader import Items, Peeked, Reader
+from .reader import Peeked, Reader
 from .sources import Source
 from .stream_base import StreamBase
 from .timeouts import Timeouts, check_positive, make_limits
@@ -201,7 +202,8 @@ class NormalizedStream(StreamBase, Items[dict[str, Any]]):
         """
         check_positive("heartbeat", heartbeat)
         self._check_sse(done)
-        self._reader.replace(self._flow.choose("sse", tuple(self._reader.ready), done))
+        ready = self._reader.ready[::-1]
+        self._reader.replace(self._flow.choose("sse", ready, done))
         return SSEFrames(self) if heartbeat is None else _BeatenFrames(self, heartbeat)
 
     async def aclose(self) -> None:
@@ -288,7 +290,7 @@ class _BeatenFrames(SSEFrames):
                 await self._reader.advance()
             if not ready:
                 raise StopAsyncIteration
-            out = self._noted(ready.popleft())
+            out = self._noted(ready.pop())
             if out:
                 return out
 

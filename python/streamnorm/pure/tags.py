@@ -86,7 +86,7 @@ class TagReader:
     __slots__ = ("_is_free", "_trim", "vocabulary")
 
     def __init__(self, vocabulary: Vocabulary, *, trim: bool) -> None:
-        self.vocabulary = vocabulary
+        self.vocabulary: Vocabulary = vocabulary
         self._trim = trim
         self._is_free = vocabulary.mode == "free"
 

@@ -23,8 +23,44 @@ pub(crate) struct Kept {
     keep: Keep,
     documents: Vec<Vec<u8>>,
     bytes: usize,
-    /// The last document is still growing: the template of its text, and what ends it.
-    open: Option<(u64, Vec<u8>)>,
+    /// Events behind those documents that are alike.
+    run: Option<Run>,
+}
+
+/// Events that one template has taken, in succession.
+#[derive(Debug)]
+struct Run {
+    serial: u64,
+    parts: Vec<Vec<u8>>,
+    /// Their texts as they were spelled, one behind the other.
+    texts: Vec<u8>,
+    /// Where each text ends; empty where one document with all of them says the same.
+    ends: Vec<u32>,
+    adds_up: bool,
+}
+
+impl Run {
+    fn add(&mut self, raw: &[u8]) {
+        grow(&mut self.texts, raw.len());
+        self.texts.extend_from_slice(raw);
+        if !self.adds_up {
+            self.ends.push(u32::try_from(self.texts.len()).unwrap_or(u32::MAX));
+        }
+    }
+
+    /// Append its documents.
+    fn write(self, documents: &mut Vec<Vec<u8>>) {
+        if self.adds_up {
+            documents.push(self.parts.join(&self.texts[..]));
+            return;
+        }
+        let mut start = 0;
+        for end in self.ends {
+            let end = end as usize;
+            documents.push(self.parts.join(&self.texts[start..end]));
+            start = end;
+        }
+    }
 }
 
 impl Kept {
@@ -75,21 +111,17 @@ impl Kept {
         if !is_wanted {
             return;
         }
-        if let (Some((serial, _)), Some(last)) = (&self.open, self.documents.last_mut()) {
-            if *serial == template.serial {
-                grow(last, raw.len());
-                last.extend_from_slice(raw);
-                self.bytes += raw.len();
-                return;
-            }
+        let is_known = self.run.as_ref().is_some_and(|run| run.serial == template.serial);
+        if !is_known {
+            self.end_run();
+            let (serial, parts) = (template.serial, template.parts());
+            let adds_up = template.adds_up && parts.len() == 2;
+            self.bytes += parts.iter().map(Vec::len).sum::<usize>();
+            self.run = Some(Run { serial, parts, texts: Vec::new(), ends: Vec::new(), adds_up });
         }
-        self.end_run();
-        let parts = template.parts();
-        if template.adds_up && parts.len() == 2 {
-            self.push([&*parts[0], raw].concat());
-            self.open = parts.into_iter().nth(1).map(|end| (template.serial, end));
-        } else {
-            self.push(parts.join(raw));
+        if let Some(run) = &mut self.run {
+            run.add(raw);
+            self.bytes += raw.len() + if run.adds_up { 0 } else { size_of::<u32>() };
         }
     }
 
@@ -106,9 +138,8 @@ impl Kept {
     }
 
     fn end_run(&mut self) {
-        if let (Some((_, end)), Some(last)) = (self.open.take(), self.documents.last_mut()) {
-            last.extend_from_slice(&end);
-            self.bytes += end.len();
+        if let Some(run) = self.run.take() {
+            run.write(&mut self.documents);
         }
     }
 }
