@@ -7,6 +7,10 @@
 #   make test-all-pythons   the suite on every CPython >= 3.10 here (PYTHONS=ends: on two)
 #   make test-pure          the suite with nothing but the pure wheel installed
 #   make bench              the benchmarks
+#   make bench-gate         the rows that have a target, in pairs: fails below one
+#   make bench-growth       time of a huge event, memory of long and of many streams
+#   make bench-peers        streamnorm beside other clients over HTTP, into docs/benchmarks.md
+#   make instructions       instructions an event under valgrind: fails where they grew
 #   make matrix             what real clients make of each row, into docs/matrix.md
 #   make test-sdks          the newest OpenAI SDK, LangChain, agents, Node: a part of `make test`
 #   make bug-reports        three reports against four LiteLLM versions (VERSIONS=...)
@@ -55,6 +59,7 @@ JOBS ?= auto
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 MATRIX_ARGS ?=
+PEERS_ARGS ?=
 # Only the main environment gets LiteLLM: it is large.
 LITELLM ?= yes
 WORKFLOWS := $(wildcard .github/workflows/*.yml)
@@ -78,10 +83,11 @@ comma := ,
 DEMO_EXTRAS := cli,demo
 # orjson has no wheel for free-threaded CPython, and refuses to be built for it.
 FAST ?= $(if $(filter cpython-%t,$(TAG)),no,$(if $(filter cpython-%,$(TAG)),yes,no))
-TEST_EXTRAS := cli,demo,test,bench$(if $(filter yes,$(FAST)),$(comma)fast)$(if $(filter yes,$(LITELLM)),$(comma)litellm-test)
+TEST_EXTRAS := cli,demo,test$(if $(filter yes,$(FAST)),$(comma)fast)$(if $(filter yes,$(LITELLM)),$(comma)litellm-test)
 
 .PHONY: FORCE help demo test test-sdks bug-reports test-python test-all-pythons test-pure rust-test lint lint-python \
-  lint-types lint-rust lint-workflows fix fuzz-smoke bench bench-smoke wheel pure-wheel sdist \
+  lint-types lint-rust lint-workflows fix fuzz-smoke bench bench-smoke bench-gate bench-growth \
+  bench-peers instructions instructions-update wheel pure-wheel sdist \
   metadata release-check tag-check smoke clean matrix
 
 help:
@@ -183,16 +189,44 @@ fuzz-smoke: $(VENV)/.ready-test-$(BUILD)
 matrix: $(VENV)/.ready-demo-$(BUILD)
 	PYTHONPATH=tests $(PY) -m matrix $(MATRIX_ARGS)
 
+# The newest releases of ten clients, each in an environment of its own: some minutes. The
+# machine should have nothing else to do.
+bench-peers: $(VENV)/.ready-demo-$(BUILD)
+	STREAMNORM_ENGINE=rust $(PY) -c 'import streamnorm'
+	$(PY) -m benches.peers $(PEERS_ARGS)
+
+# The benchmarks have an environment of their own: their reference is the OpenAI SDK 3.
+BENCH_ENV := .venvs/bench
+ifneq ($(VENV),$(BENCH_ENV))
+bench bench-smoke bench-gate bench-growth:
+	$(MAKE) --no-print-directory $@ VENV=$(BENCH_ENV) BUILD=$(BUILD) PYTHON=$(PYTHON) \
+	  TEST_EXTRAS=bench$(if $(filter yes,$(FAST)),$(comma)fast)
+else
 bench: $(VENV)/.ready-test-$(BUILD)
 	mkdir -p build
 	$(REQUIRE) $(PY) -m pytest -p no:xdist benches --benchmark-only --benchmark-quiet \
 	  --benchmark-json=build/bench.json $(BENCH_ARGS)
-	$(PY) benches/summary.py build/bench.json
+	$(PY) -m benches.summary build/bench.json
 	$(PY) benches/import_time.py
 
 # Every benchmark once, for the results that it asserts.
 bench-smoke: $(VENV)/.ready-test-$(BUILD)
 	$(REQUIRE) $(PY) -m pytest -p no:xdist benches --benchmark-disable -q $(BENCH_ARGS)
+
+# Not in CI, where the neighbours decide what is fast. BENCH_ARGS="--pairs 31 tags"
+bench-gate: $(VENV)/.ready-test-$(BUILD)
+	$(PY) -m benches.gate $(BENCH_ARGS)
+
+bench-growth: $(VENV)/.ready-test-$(BUILD)
+	$(PY) -m benches.growth $(BENCH_ARGS)
+endif
+
+# Needs valgrind and the Rust engine.
+instructions: $(VENV)/.ready-test-$(BUILD)
+	$(PY) -m benches.instructions
+
+instructions-update: $(VENV)/.ready-test-$(BUILD)
+	$(PY) -m benches.instructions --update
 
 # Checks. ------------------------------------------------------------------------
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-import sysconfig
 import time
-from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple, Protocol
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final, NamedTuple
 
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
@@ -14,11 +14,12 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from streamnorm import _engine
 from streamnorm._engine import Engine
 
-from . import streams
+from . import environment, streams
+from .floor import Floor, NoCompiler
+from .floor import load as load_floor
+from .readers import READS, NoReference, openai_decoder
 from .streams import Case
 
-# One byte, a chat event's worth of a slow link, a TCP segment, a full buffer; 0 is all.
-READ_SIZES: Final = {"1": 1, "64": 64, "1460": 1460, "16384": 16384, "whole": 0}
 # A fast row is repeated so often at most; otherwise `--benchmark-max-time` decides.
 MOST_ROUNDS: Final = 50
 # The processor's time of this process, where its clock is fine enough: on a busy machine a
@@ -29,18 +30,6 @@ TIMER: Final = (
     else time.perf_counter
 )
 
-Reads = Sequence[bytes]
-
-
-class Machine(Protocol):
-    """What is fed: a normaliser or a decoder."""
-
-    def feed(self, data: bytes) -> Any:
-        """Take the next bytes."""
-
-    def close(self) -> Any:
-        """End the stream."""
-
 
 class Row(NamedTuple):
     """What a row is called in the summary.
@@ -49,35 +38,18 @@ class Row(NamedTuple):
         case: The stream, and what must come out of it.
         work: What is done with it.
         who: Who does it.
-        read: A name of `READ_SIZES`.
+        read: A name of `readers.READS`.
+        times: How many whole streams a round is, for rows that one is too short for.
     """
 
     case: Case
     work: str
     who: str
     read: str
+    times: int = 1
 
 
 Measure = Callable[[Row, Callable[[], Callable[[], None]]], None]
-
-
-def drive(machine: Machine, reads: Reads) -> None:
-    """Feed all and drop what comes out, as a relay does once it has passed it on."""
-    feed = machine.feed
-    for data in reads:
-        feed(data)
-    machine.close()
-
-
-def collect(machine: Machine, reads: Reads) -> list[Any]:
-    """`drive`, and keep what comes out of each call."""
-    return [*map(machine.feed, reads), machine.close()]
-
-
-def cut(stream: bytes, read: str) -> Reads:
-    """The stream in reads of that size."""
-    size = READ_SIZES[read] or len(stream)
-    return [stream[at : at + size] for at in range(0, len(stream), size)]
 
 
 @pytest.fixture(params=["rust", "python"])
@@ -92,21 +64,47 @@ def engine(request: pytest.FixtureRequest) -> Engine:
         pytest.skip("the rust engine is not built")
 
 
-@pytest.fixture(params=READ_SIZES)
+@pytest.fixture(params=READS)
 def read(request: pytest.FixtureRequest) -> str:
     """Each size of a read, by name."""
     return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def decoder() -> Callable[[], Any]:
+    """The class that R reads with; the row is left out where there is none."""
+    try:
+        return openai_decoder()
+    except NoReference as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def floor() -> Floor:
+    """The functions in C; the row is left out where there is no compiler."""
+    try:
+        return load_floor()
+    except NoCompiler as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def loop() -> Iterator[asyncio.AbstractEventLoop]:
+    """An event loop whose making is not timed."""
+    made = asyncio.new_event_loop()
+    yield made
+    made.close()
 
 
 @pytest.fixture
 def case(request: pytest.FixtureRequest, benchmark: BenchmarkFixture) -> Case:
     """The stream that the test's parameter names: short where time is not what is asked.
 
-    Byte by byte the pure engine costs a hundred times more an event, and 60 events tell
+    Byte by byte a reader in Python costs a hundred times more an event, and 60 events tell
     as much as 2,000.
     """
     params = benchmark.params or {}
-    is_slow = params.get("engine") == "python" and params.get("read") == "1"
+    is_slow = params.get("engine") != "rust" and params.get("read") == "1"
     count = streams.SHORT if is_slow or benchmark.disabled else streams.FULL
     return streams.make(request.param, count)
 
@@ -122,6 +120,7 @@ def measure(benchmark: BenchmarkFixture, request: pytest.FixtureRequest) -> Meas
             work=row.work,
             who=row.who,
             read=row.read,
+            times=row.times,
             events=row.case.events,
             bytes=len(row.case.stream),
             # The results are compared before: a row that is wrong has no time.
@@ -135,8 +134,8 @@ def measure(benchmark: BenchmarkFixture, request: pytest.FixtureRequest) -> Meas
         start = time.perf_counter()
         run()
         took = time.perf_counter() - start
-        longest = float(request.config.getoption("benchmark_max_time"))
-        fewest = int(request.config.getoption("benchmark_min_rounds"))
+        option: Any = request.config.getoption  # it has types that fit no option
+        longest, fewest = float(option("benchmark_max_time")), int(option("benchmark_min_rounds"))
         return max(fewest, min(MOST_ROUNDS, int(longest / took)))
 
     return measured
@@ -152,18 +151,13 @@ def _call(run: Callable[[], None]) -> None:
     run()
 
 
-def is_optimised() -> bool:
-    """Whether this interpreter was built with profile-guided optimisation."""
-    return "--enable-optimizations" in str(sysconfig.get_config_var("CONFIG_ARGS"))
-
-
 def pytest_report_header() -> str:
     """Name what the figures depend on."""
-    build = "with" if is_optimised() else "without"
-    return f"benches: seed {streams.SEED}, interpreter {build} profile-guided optimisation"
+    return f"benches: seed {streams.SEED}; {environment.described()}"
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_benchmark_update_machine_info(machine_info: dict[str, Any]) -> None:
-    """Record the interpreter's build: without optimisation it flatters native code."""
-    machine_info["profile_guided"] = is_optimised()
+    """Record what the figures depend on: a build without optimisation flatters native code."""
+    machine_info["profile_guided"] = environment.is_optimised()
+    machine_info["described"] = environment.described()

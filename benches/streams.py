@@ -147,10 +147,13 @@ def _long_piece(chance: random.Random, length: int) -> str:
     return "".join(chance.choices(_WORDS, k=length // 4)).ljust(length, ".")[:length]
 
 
-def _content(chance: random.Random, index: int = 0) -> Event:
-    text = _piece(chance)
+def _said(text: str, index: int = 0) -> Event:
     delta = {"content": _json(text)}
     return Event(delta, delta, content=text, choice=index)
+
+
+def _content(chance: random.Random, index: int = 0) -> Event:
+    return _said(_piece(chance), index)
 
 
 def _renamed(chance: random.Random, index: int = 0) -> Event:
@@ -242,6 +245,29 @@ def _huge(chance: random.Random, count: int) -> Iterator[Event]:
     yield Event(sent, normal, reasoning=text)
 
 
+def _mark(text: str) -> Event:
+    return Event({"content": _json(text)}, {"content": '""'})
+
+
+def _thought(text: str) -> Event:
+    sent, normal = {"content": _json(text)}, {"reasoning_content": _json(text)}
+    return Event(sent, normal, reasoning=text)
+
+
+def _tags(chance: random.Random, count: int) -> Iterator[Event]:
+    # The delimiters stand alone, as models write them. White space right behind one would be
+    # trimmed, so what follows has none.
+    thoughts = count * 6 // 10
+    yield _mark("<think>\n")
+    yield _thought("Okay")
+    for _ in range(thoughts - 3):
+        yield _thought(_piece(chance))
+    yield _mark("</think>\n\n")
+    yield _said("So")
+    for _ in range(count - thoughts - 1):
+        yield _content(chance)
+
+
 def _two_choices(chance: random.Random, count: int) -> Iterator[Event]:
     for n, thinks in enumerate(_thinks_first(count)):
         yield _renamed(chance, n % 2) if thinks else _content(chance, n % 2)
@@ -263,5 +289,6 @@ CASES: Final = {
     "one-huge-event-drip": Builder(_huge, "one event as large as another case's whole stream"),
     "crlf": Builder(_rename, "`rename` with CRLF line ends", end="\r\n"),
     "declined": Builder(_declined, "60 % objects, which Rust hands to the reference engine"),
+    "tags": Builder(_tags, "60 % of the content is reasoning inside of `<think>`"),
     "two-choices": Builder(_two_choices, "`rename` for two choices in turn"),
 }

@@ -1,8 +1,9 @@
 """Prints what a benchmark run measured: µs an event, MB/s, and ratios within the run.
 
-    python benches/summary.py FILE [PART ...]
+    python -m benches.summary FILE [PART ...]
 
 FILE is what ``--benchmark-json`` wrote; with PART, only cases whose name holds one of them.
+The last table is of the rows that have a target.
 """
 
 from __future__ import annotations
@@ -13,8 +14,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-# The reference rows: a ratio of 2 means twice as fast as that reader of the same case.
-REFERENCES: Final = ("split + json", "split + orjson")
+from .readers import R
+from .targets import ORJSON, WORKS, Result, Work, aligned, table
+
+# The reference rows, with the read that they are looked up with (none: that of the row). A
+# ratio of 2 means twice as fast as that reader of the same case.
+REFERENCES: Final = {R: "", "split + json": "whole", ORJSON: "whole"}
 _HEAD: Final = ("work", "who", "read", "µs/event", "MB/s", "median/min", *REFERENCES)
 
 
@@ -35,6 +40,11 @@ class Timing(NamedTuple):
         """Seconds a byte: streams of one case can differ in length, this does not."""
         return self.best / self.size
 
+    @property
+    def micros(self) -> float:
+        """Microseconds an event."""
+        return self.best / self.events * 1e6
+
 
 def load(report: dict[str, Any]) -> list[Timing]:
     """The timings in a report of pytest-benchmark; rows that are not ours are left out."""
@@ -50,8 +60,8 @@ def load(report: dict[str, Any]) -> list[Timing]:
                     info["read"],
                     info["events"],
                     info["bytes"],
-                    stats["min"],
-                    stats["median"],
+                    stats["min"] / info["times"],
+                    stats["median"] / info["times"],
                 )
             )
     return timings
@@ -59,13 +69,9 @@ def load(report: dict[str, Any]) -> list[Timing]:
 
 def summary(report: dict[str, Any], parts: Sequence[str] = ()) -> Iterator[str]:
     """The lines of the summary."""
-    machine = report["machine_info"]
-    build = "with" if machine.get("profile_guided") else "without"
-    yield (
-        f"{machine['python_implementation']} {machine['python_version']} "
-        f"{build} profile-guided optimisation, {machine['machine']}"
-    )
+    yield report["machine_info"]["described"]
     timings = load(report)
+    by_name = {(timing.case, timing.who, timing.read): timing for timing in timings}
     for case in dict.fromkeys(timing.case for timing in timings):
         if parts and not any(part in case for part in parts):
             continue
@@ -73,37 +79,48 @@ def summary(report: dict[str, Any], parts: Sequence[str] = ()) -> Iterator[str]:
         largest = max(rows, key=lambda timing: timing.size)
         yield ""
         yield f"{case}: {largest.events:,} events, {largest.size:,} bytes"
-        references = {timing.who: timing for timing in rows}
-        yield from _aligned([_HEAD, *(_cells(timing, references) for timing in rows)])
+        yield from aligned([_HEAD, *(_cells(timing, by_name) for timing in rows)], left=3)
     yield ""
     yield (
         "Times are of the fastest round. The last columns tell how many times as fast a row is "
         "as that reader. median/min far from 1 means that the machine was busy: run again."
     )
+    yield ""
+    yield "The rows that have a target; `make bench-gate` measures them in pairs:"
+    yield from table(judged(timings))
 
 
-def _cells(timing: Timing, references: dict[str, Timing]) -> tuple[str, ...]:
+def judged(timings: Sequence[Timing]) -> Iterator[Result]:
+    """The rows that have a target, of one run; one that was not run has no figures."""
+    by_work = {(row.case, row.work, row.who, row.read): row for row in timings}
+    by_reader = {(row.case, row.who, row.read): row for row in timings}
+    for work in WORKS:
+        reference = by_reader.get((work.case, work.against, work.against_read or work.read))
+        for engine in work.goals:
+            yield _result(work, engine, by_work.get((*work[1:3], engine, work.read)), reference)
+
+
+def _result(work: Work, engine: str, timing: Timing | None, reference: Timing | None) -> Result:
+    if timing is None or reference is None:
+        return Result(work, engine)
+    ratio = work.ratio(timing.per_byte, reference.per_byte)
+    return Result(work, engine, timing.micros, reference.micros, ratio)
+
+
+def _cells(timing: Timing, by_name: dict[tuple[str, str, str], Timing]) -> tuple[str, ...]:
     ratios = []
-    for name in REFERENCES:
-        reference = references.get(name)
+    for name, read in REFERENCES.items():
+        reference = by_name.get((timing.case, name, read or timing.read))
         ratios.append(f"{reference.per_byte / timing.per_byte:.2f}" if reference else "–")
     return (
         timing.work,
         timing.who,
         timing.read,
-        f"{timing.best / timing.events * 1e6:.2f}",
+        f"{timing.micros:.3f}",
         f"{1e-6 / timing.per_byte:.0f}",
         f"{timing.median / timing.best:.2f}",
         *ratios,
     )
-
-
-def _aligned(table: Sequence[Sequence[str]]) -> Iterator[str]:
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    for row in table:
-        left = [cell.ljust(width) for cell, width in zip(row[:3], widths[:3], strict=True)]
-        right = [cell.rjust(width) for cell, width in zip(row[3:], widths[3:], strict=True)]
-        yield "  " + "  ".join(left + right)
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -10,7 +10,8 @@ import pytest
 from streamnorm import SSEDecoder
 from streamnorm._engine import Engine
 
-from .conftest import Measure, Row, collect, cut, drive
+from .conftest import Measure, Row
+from .readers import collect, cut, drive
 from .streams import DONE, Case
 
 FRAMINGS = ["nothing-to-do", "comments-keepalive", "crlf", "4KiB-text", "one-huge-event-drip"]
@@ -18,7 +19,7 @@ FRAMINGS = ["nothing-to-do", "comments-keepalive", "crlf", "4KiB-text", "one-hug
 
 @pytest.mark.parametrize("case", FRAMINGS, indirect=True)
 def test_bytes_to_events(case: Case, engine: Engine, read: str, measure: Measure) -> None:
-    reads = cut(case.stream, read)
+    reads = cut(case, read)
     events = list(chain.from_iterable(collect(SSEDecoder(_engine_module=engine), reads)))
     assert [event.data for event in events] == [*case.documents, DONE]
 

@@ -12,15 +12,17 @@ import pytest
 from streamnorm import ChunkNormalizer, SSENormalizer
 from streamnorm._engine import Engine
 
-from .conftest import Measure, Row, collect, cut, drive
+from .conftest import Measure, Row
+from .readers import collect, cut, drive
 from .streams import CASES, DONE, Case, Texts
+from .targets import BYTES, CHUNKS
 
 Chunk = dict[str, Any]
 
 
 @pytest.mark.parametrize("case", CASES, indirect=True)
 def test_bytes_to_bytes(case: Case, engine: Engine, read: str, measure: Measure) -> None:
-    reads = cut(case.stream, read)
+    reads = cut(case, read)
     out = b"".join(collect(SSENormalizer(_engine_module=engine), reads))
     assert texts_of(chunks_in(out, case.separator)) == case.texts
     assert out == case.normal
@@ -29,12 +31,12 @@ def test_bytes_to_bytes(case: Case, engine: Engine, read: str, measure: Measure)
         normalizer = SSENormalizer(_engine_module=engine)
         return lambda: drive(normalizer, reads)
 
-    measure(Row(case, "bytes → bytes", engine.NAME, read), fresh)
+    measure(Row(case, BYTES, engine.NAME, read), fresh)
 
 
 @pytest.mark.parametrize("case", CASES, indirect=True)
 def test_bytes_to_chunks(case: Case, engine: Engine, read: str, measure: Measure) -> None:
-    reads = cut(case.stream, read)
+    reads = cut(case, read)
     chunks = list(chain.from_iterable(collect(ChunkNormalizer(_engine_module=engine), reads)))
     assert texts_of(chunks) == case.texts
     assert len(chunks) == case.events
@@ -43,7 +45,7 @@ def test_bytes_to_chunks(case: Case, engine: Engine, read: str, measure: Measure
         normalizer = ChunkNormalizer(_engine_module=engine)
         return lambda: drive(normalizer, reads)
 
-    measure(Row(case, "bytes → chunks", engine.NAME, read), fresh)
+    measure(Row(case, CHUNKS, engine.NAME, read), fresh)
 
 
 def chunks_in(stream: bytes, separator: bytes) -> list[Chunk]:

@@ -1,0 +1,1 @@
+"""What runs in the clients' own environments: one module for each sort of reader."""
