@@ -255,18 +255,23 @@ class Flow:
         add = self._add
         if add is not None and out:
             add(out)
-        return self.judged(out) if pulse & OVER else out
+        if pulse & OVER:
+            return self.judged(out)
+        whole = self._whole
+        return out if whole is None or not out else whole.take(out)
 
-    def ways(self) -> tuple[Any, Any, Any, Any] | None:
+    def ways(self) -> tuple[Any, Any, Any, Any, Any] | None:
         """What `take` does with bytes, for one who cannot spare the call.
 
         Returns:
-            (the feed of the engine, what the collector is given output with or None, the
-            engine, the recorder); None as long as more has to be done.
+            (the feed of the engine, what the collector is given output with or None, what
+            makes whole events of it or None, the engine, the recorder); None as long as more
+            has to be done.
         """
         if self._feed is None:
             return None
-        return self._feed, self._add, self._engine, self._recorder
+        whole = None if self._whole is None else self._whole.take
+        return self._feed, self._add, whole, self._engine, self._recorder
 
     def _take(self, item: object) -> Any:
         """As `take`, where more may have to be done."""
@@ -294,9 +299,8 @@ class Flow:
 
     @property
     def _is_plain(self) -> bool:
-        """Whether bytes go into the engine, and out of it, with nothing else to be done."""
-        is_settled = self._line_ends is None and self._kept is None
-        return is_settled and self._whole is None and self.limits is None
+        """Whether bytes go into the engine as they come, and nobody looks at the time."""
+        return self._line_ends is None and self._kept is None and self.limits is None
 
     def judged(self, out: Any) -> Any:
         """What is delivered of *out*; the stream ends here if it has failed or is done."""

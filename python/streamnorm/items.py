@@ -69,7 +69,7 @@ class Items(Generic[Item]):
             read, ways = reader.plain, flow.ways()
             if read is None or ways is None:
                 continue
-            feed, add, engine, recorder = ways
+            feed, add, whole, engine, recorder = ways
             times, note = recorder.times, recorder.times.append
             # Whoever else reads or closes the stream meanwhile takes `plain` away.
             while reader.plain is read:
@@ -100,6 +100,8 @@ class Items(Generic[Item]):
                     if pulse & OVER:
                         reader.put(flow.judged(out))
                         break
+                    if whole is not None and out:
+                        out = whole(out)
                 except BaseException as error:
                     await reader.fall(error)
                     raise
