@@ -57,7 +57,7 @@ STREAMS_END: Final = "The upstream writes in one of these ways:"
 
 EACH: Final = """\
 What a busy gateway meets: many streams, each with one event at a time. The read itself, with its
-way through the event loop, is the larger part of all that streamnorm does."""
+way through the event loop, costs more than all that streamnorm does with it."""
 
 OTHER_WAYS: Final = """\
 Stream A. In a backlog the client is behind, and what it reads holds what has piled up; that is the
