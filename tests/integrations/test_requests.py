@@ -11,6 +11,7 @@ from streamnorm.fault_server.chunks import CONTENT, HALF, OPENING, REASONING, ST
 from streamnorm.fault_server.dialects import DIALECT_CASES
 from streamnorm.upstream import Abort, Upstream
 
+from ..blocking import drained
 from .recipes import run_recipe_sync
 
 BODY = {"model": "m", "stream": True, "messages": [{"role": "user", "content": "What is it?"}]}
@@ -87,5 +88,6 @@ def test_a_loop_that_is_left_closes_the_response() -> None:
         up.add("x", [*OPENING, 3600.0])
         with pytest.raises(KeyError, match="enough"):
             run_recipe_sync("requests", url=up.url("x"), body=BODY, handle=leave)
-    # The pause was not waited for.
+        # The pause is not waited for.
+        drained(up)
     assert up.requests[0].outcome == "client_left"
