@@ -6,6 +6,7 @@ Whatever happens there has to be as it is at the first item, and in every other 
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -97,8 +98,10 @@ def test_a_cancelled_read_ends_the_stream(engine: Engine, output: str) -> None:
         reading = asyncio.ensure_future(anext(items))
         await asyncio.sleep(0)
         reading.cancel("mine")
-        with pytest.raises(asyncio.CancelledError, match="mine"):
+        with pytest.raises(asyncio.CancelledError) as cancelled:
             await reading
+        # (Before 3.11 a task tells nobody what it was cancelled with.)
+        assert sys.version_info < (3, 11) or cancelled.value.args == ("mine",)
         assert source.closes == 1
         with pytest.raises(StreamFault) as raised:
             await anext(items)
