@@ -22,6 +22,7 @@ from streamnorm.pure import engine as pure
 from streamnorm.pure import template
 from streamnorm.pure.normalizer import Normalizer
 
+from . import helpers
 from .conftest import load_engine
 from .helpers import DONE, Run, event, one_byte, random_cuts, reads, run_chunks, run_sse
 from .test_parity import told
@@ -350,3 +351,18 @@ def test_reference_leaves_collecting_to_the_caller() -> None:
     normalizer.feed(event(document(b'"content":"a"')) * 3)
     normalizer.hand_in()
     assert normalizer.counts()["events"] == 3
+
+
+def test_a_mirror_keeps_up_with_what_templates_emit(engine: Engine) -> None:
+    """Else a detail of its own would be taken for the echo of an earlier text."""
+
+    def details(text: str) -> list[dict[str, Any]]:
+        return [{"type": "reasoning.text", "text": text, "index": 0}]
+
+    deltas: list[dict[str, Any]] = [
+        {"reasoning": word, "reasoning_details": details(word)} for word in "abcdef"
+    ]
+    deltas.append({"reasoning_details": details("b")})
+    found = run_chunks(engine, [b"".join(event(helpers.chunk(delta)) for delta in deltas)])
+    texts = [made["choices"][0]["delta"].get("reasoning_content") for made in found.output]
+    assert texts == [*"abcdef", "b"]

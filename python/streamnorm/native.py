@@ -99,7 +99,7 @@ def _vocabulary(given: Vocabulary, trim: bool) -> _native.Vocabulary:
 
 @lru_cache(maxsize=64)
 def _table(options: Options) -> _native.Table:
-    """The table of an option set; the limits are not in it."""
+    """The table of an option set. (Its limits are no part of it, and told apart all the same.)"""
     given = vocabulary_of(options.tag_names, options.tags, options.starts_in_reasoning)
     return _native.Table(
         _TABLE,

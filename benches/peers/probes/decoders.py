@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final
 
 from .run import BODY, Probe, Read, Run
@@ -29,34 +29,30 @@ async def _read(events: AsyncIterator[Any], run: Run) -> None:
     run.items = count
 
 
-@asynccontextmanager
-async def openai_decoder() -> AsyncIterator[Read]:
+def openai_decoder() -> AbstractAsyncContextManager[Read]:
     """The decoder inside of OpenAI's SDK, without the SDK's objects."""
-    import httpx2
     from openai._streaming import SSEDecoder
 
-    async with httpx2.AsyncClient(trust_env=False) as client:
+    return _decoding(SSEDecoder)
 
-        async def read(base_url: str, run: Run) -> None:
-            async with client.stream("POST", _url(base_url), json=BODY) as response:
-                run.begin()
-                await _read(SSEDecoder().aiter_bytes(response.aiter_bytes()), run)
 
-        yield read
+def anthropic_decoder() -> AbstractAsyncContextManager[Read]:
+    """The decoder inside of Anthropic's SDK."""
+    from anthropic._streaming import SSEDecoder
+
+    return _decoding(SSEDecoder)
 
 
 @asynccontextmanager
-async def anthropic_decoder() -> AsyncIterator[Read]:
-    """The decoder inside of Anthropic's SDK."""
+async def _decoding(decoder: Callable[[], Any]) -> AsyncIterator[Read]:
     import httpx2
-    from anthropic._streaming import SSEDecoder
 
     async with httpx2.AsyncClient(trust_env=False) as client:
 
         async def read(base_url: str, run: Run) -> None:
             async with client.stream("POST", _url(base_url), json=BODY) as response:
                 run.begin()
-                await _read(SSEDecoder().aiter_bytes(response.aiter_bytes()), run)
+                await _read(decoder().aiter_bytes(response.aiter_bytes()), run)
 
         yield read
 
