@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 import os
 import warnings
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any, Final, Literal, Protocol, cast
 
@@ -20,7 +21,7 @@ from .pure import engine as pure_engine
 
 # Raised with every change of the interface between `native.py` and the extension, so that
 # an extension from an earlier checkout of the same version is noticed as well.
-ABI: Final = 4
+ABI: Final = 5
 
 _VARIABLE: Final = "STREAMNORM_ENGINE"
 
@@ -96,6 +97,30 @@ class NormalizerEngine(Protocol):
         ...
 
 
+class SteppingEngine(NormalizerEngine, Protocol):
+    """What an engine that collects has as well: one call for all that a usual read needs."""
+
+    def step(self, item: object) -> Any:
+        """As `feed`, and note when it was and what came of it; see `metrics.Recorder`.
+
+        Returns:
+            The one chunk, or the bytes, that the read gave; None where it gave nothing.
+            ``(out, now)`` where more is to be done, and nothing was noted: what `feed` would
+            have returned, and the time. ``()`` where *item* was not taken, since it is no
+            bytes, or empty.
+        """
+        ...
+
+    def stepped(self) -> tuple[int, float, bytes] | None:
+        """What was noted since the last call, None for nothing.
+
+        Returns:
+            The bytes that were read, when the last read was, and doubles: when each
+            read was that completed an event (one; and no first text of its kind).
+        """
+        ...
+
+
 class DecoderEngine(Protocol):
     """One stream's event stream decoder."""
 
@@ -129,14 +154,18 @@ class Engine(Protocol):
     Attributes:
         NAME: Of the engine.
         COLLECTS: Its normalizers give a collector what comes out, by the time that
-            `NormalizerEngine.hand_in` returns.
+            `NormalizerEngine.hand_in` returns; and they are `SteppingEngine`s, by *clock*.
     """
 
     NAME: str
     COLLECTS: bool
 
     def normalizer(
-        self, options: Options, output: Any, collector: Collects | None = None
+        self,
+        options: Options,
+        output: Any,
+        collector: Collects | None = None,
+        clock: Callable[[], float] | None = None,
     ) -> NormalizerEngine:
         """A new engine for one stream; *output* is ``sse`` or ``dict``."""
         ...

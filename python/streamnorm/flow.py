@@ -103,6 +103,7 @@ class Flow:
         "_module",
         "_options",
         "_recorder",
+        "_step",
         "_unsaid",
         "_whole",
         "fault",
@@ -139,6 +140,8 @@ class Flow:
         self._add: Callable[[Any], None] | None = None
         # That of the engine, once nothing has to be done but to feed it with bytes.
         self._feed: Callable[[bytes], Any] | None = None
+        # Then, where the engine has it: all of `take` that a usual read needs.
+        self._step: Callable[[object], Any] | None = None
         self._engine_name = self._module.NAME
         self._is_bytes = True
         self._line_ends: LineEnds | None = LineEnds()
@@ -197,13 +200,14 @@ class Flow:
 
     def metrics(self) -> Metrics:
         """See `stream_base.StreamBase.metrics`."""
-        recorder = self._recorder or Recorder(perf_counter())
+        recorder = self._recorded() or Recorder(perf_counter())
         return recorder.metrics(self.collected().usage().completion)
 
     @property
     def size(self) -> int:
         """Bytes that were received; `OBJECT_BYTES` for each object."""
-        return self._bytes if self._recorder is None else self._bytes + self._recorder.size
+        recorder = self._recorded()
+        return self._bytes if recorder is None else self._bytes + recorder.size
 
     def is_visible(self, *, reasoning: bool) -> bool:
         """Whether answer text or a tool call came, or with *reasoning* reasoning text."""
@@ -235,6 +239,12 @@ class Flow:
         """
         if self.is_over:
             return None  # closed by another task in the meantime
+        step = self._step
+        if step is not None:
+            out = step(item)
+            if type(out) is tuple:
+                return self.stepped(item, out)
+            return [out] if type(out) is dict else out
         feed = self._feed
         if feed is None or type(item) is not bytes:
             return self._take(item)
@@ -260,18 +270,26 @@ class Flow:
         whole = self._whole
         return out if whole is None or not out else whole.take(out)
 
-    def ways(self) -> tuple[Any, Any, Any, Any, Any] | None:
-        """What `take` does with bytes, for one who cannot spare the call.
+    @property
+    def step(self) -> Callable[[object], Any] | None:
+        """`_engine.SteppingEngine.step`, for one who cannot spare the call of `take`.
 
-        Returns:
-            (the feed of the engine, what the collector is given output with or None, what
-            makes whole events of it or None, the engine, the recorder); None as long as more
-            has to be done.
+        What it gives is for `stepped` if it is a tuple, and else what `take` would give, but
+        not in a list. None as long as more has to be done, or if the engine has no such.
         """
-        if self._feed is None:
-            return None
-        whole = None if self._whole is None else self._whole.take
-        return self._feed, self._add, whole, self._engine, self._recorder
+        return self._step
+
+    def stepped(self, item: object, out: Any) -> Any:
+        """As `take`, for an *item* that `step` has made a tuple, *out*, of."""
+        if not out:
+            return self._take(item)
+        made, now = out
+        engine: Any = self._engine
+        recorder: Any = self._recorded()
+        pulse = engine.pulse
+        data: Any = item
+        recorder.note(now, len(data), pulse)
+        return self.judged(made) if pulse & OVER else made
 
     def _take(self, item: object) -> Any:
         """As `take`, where more may have to be done."""
@@ -286,8 +304,10 @@ class Flow:
                 self._kept.append(data)
             out = engine.feed(data)
             self._note(len(data), engine)
-            if self._is_plain:
+            if data and self._is_plain:
                 self._feed = engine.feed
+                if self._module.COLLECTS and self._whole is None:
+                    self._step = engine.step
         else:
             out = engine.feed(item)
             self._bytes += OBJECT_BYTES
@@ -510,7 +530,7 @@ class Flow:
         collector = self._collector
         if self._module.COLLECTS:
             self._add = None
-            return self._module.normalizer(self._options, output, collector)
+            return self._module.normalizer(self._options, output, collector, perf_counter)
         self._add = collector.add_bytes if output == "sse" else collector.add_chunks
         return self._module.normalizer(self._options, output)
 
@@ -520,10 +540,21 @@ class Flow:
         if recorder is None:
             recorder = self._recorder = Recorder(perf_counter())
         if size:
+            self._recorded()
             read = size if self._is_bytes else 0
             new = recorder.note(perf_counter(), read, engine.pulse)
             if self.limits is not None:
                 self.limits.count(size, new)
+
+    def _recorded(self) -> Recorder | None:
+        """The recorder, once it knows what the engine has noted."""
+        recorder = self._recorder
+        if recorder is not None and self._step is not None:
+            engine: Any = self._engine
+            noted = engine.stepped()
+            if noted is not None:
+                recorder.add(*noted)
+        return recorder
 
     def _close(self, *, has_failed: bool) -> Any:
         engine = self._engine or self._start(b"")

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from time import perf_counter
 from typing import TYPE_CHECKING, Generic, TypeVar
-
-from .flow import OVER
-from .metrics import MAX_TIMES, ONE_CHUNK
 
 if TYPE_CHECKING:
     from .reader import Reader
@@ -66,11 +62,9 @@ class Items(Generic[Item]):
             if flow.is_over:
                 await reader.advance()
                 return
-            read, ways = reader.plain, flow.ways()
-            if read is None or ways is None:
+            read, step = reader.plain, flow.step
+            if read is None:
                 continue
-            feed, add, whole, engine, recorder = ways
-            times, note = recorder.times, recorder.times.append
             # Whoever else reads or closes the stream meanwhile takes `plain` away.
             while reader.plain is read:
                 reader.is_awaited = True
@@ -81,38 +75,24 @@ class Items(Generic[Item]):
                     break
                 reader.is_awaited = False
                 try:
-                    if type(item) is not bytes or flow.is_over:
-                        reader.put(flow.take(item))
-                        break
-                    out = feed(item)
-                    pulse = engine.pulse
-                    if pulse - recorder.pulse == ONE_CHUNK:
-                        # As `Recorder.note` does, without the call.
-                        recorder.pulse = pulse
-                        recorder.size += len(item)
-                        note(perf_counter())
-                        if len(times) > MAX_TIMES:
-                            recorder.fold_times()
-                    elif item:
-                        recorder.note(perf_counter(), len(item), pulse)
-                    if add is not None and out:
-                        add(out)
-                    if pulse & OVER:
-                        reader.put(flow.judged(out))
-                        break
-                    if whole is not None and out:
-                        out = whole(out)
+                    if step is None or flow.is_over:
+                        out = flow.take(item)
+                    else:
+                        out = step(item)
+                        if type(out) is tuple:
+                            out = flow.stepped(item, out)
                 except BaseException as error:
                     await reader.fall(error)
                     raise
-                if not out:
-                    if not item:
-                        break
-                elif type(out) is bytes:
+                if type(out) is dict:
                     yield out  # type: ignore[misc]
-                elif len(out) == 1:
-                    yield out[0]
-                else:
+                elif flow.is_over or not item:
+                    reader.put(out)
+                    break
+                elif type(out) is bytes:
+                    if out:
+                        yield out  # type: ignore[misc]
+                elif out:
                     # Who leaves amid them comes back for the rest.
                     reader.put(out)
                     while ready:

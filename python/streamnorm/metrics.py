@@ -140,7 +140,8 @@ class Recorder:
 
     All times are seconds of one clock and never decrease. What it keeps does not grow with
     the stream: at most `EXACT_GAPS` + 2 times, and one counter for each of the 16 buckets
-    between two powers of two in which gaps were found (about 600 from 1 ns to 30 s).
+    between two powers of two in which gaps were found (about 600 from 1 ns to 30 s). (An
+    engine that notes times by itself has as many, until they are handed to `add`.)
 
     Args:
         start: When the first read began.
@@ -204,6 +205,22 @@ class Recorder:
             self.pulse = pulse & ~1
             self.chunks(now, 0)
         return new
+
+    def add(self, size: int, last: float, times: bytes) -> None:
+        """What usual reads brought, each a chunk at most; see `_engine.SteppingEngine`.
+
+        Args:
+            size: Bytes that were read; those before them were the first.
+            last: When the last of the reads returned.
+            times: Doubles: when each one returned that completed a chunk.
+        """
+        self.size += size
+        self._last_read = last
+        before = len(self.times)
+        self.times.frombytes(times)
+        self.pulse += ONE_CHUNK * (len(self.times) - before)
+        if len(self.times) > MAX_TIMES:
+            self.fold_times()
 
     def _note_texts(self, now: float, before: int, pulse: int) -> None:
         # Behind the first visible output, reasoning text means nothing to any figure.

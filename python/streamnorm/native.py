@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
@@ -125,10 +126,16 @@ class Normalizer(_native.Normalizer):
     _handed: HandOver
     _options: Options
 
-    def __new__(cls, options: Options, output: Output, collector: Collects | None) -> Self:
+    def __new__(
+        cls,
+        options: Options,
+        output: Output,
+        collector: Collects | None,
+        clock: Callable[[], float] | None,
+    ) -> Self:
         handed = HandOver(options)
         limits = (_limit(options.max_line_bytes), _limit(options.max_event_bytes))
-        self = super().__new__(cls, _table(options), limits, output, handed, collector)
+        self = super().__new__(cls, _table(options), limits, output, handed, collector, clock)
         self._options = options
         self._handed = handed
         return self
@@ -156,9 +163,14 @@ class Normalizer(_native.Normalizer):
         return counts
 
 
-def normalizer(options: Options, output: Output, collector: Collects | None = None) -> Normalizer:
+def normalizer(
+    options: Options,
+    output: Output,
+    collector: Collects | None = None,
+    clock: Callable[[], float] | None = None,
+) -> Normalizer:
     """A new engine for one stream."""
-    return Normalizer(options, output, collector)
+    return Normalizer(options, output, collector, clock)
 
 
 def decoder(max_line: int | None, max_event: int | None, flush_tail: bool) -> _native.Decoder:

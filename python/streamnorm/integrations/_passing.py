@@ -6,6 +6,7 @@ for a stream that may be of another kind than chat completions.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from .._engine import Collects, DecoderEngine, Engine, NormalizerEngine
@@ -47,6 +48,7 @@ class PassingEngine:
         options: Options,
         output: Any,
         collector: Collects | None = None,  # noqa: ARG002 - see COLLECTS
+        clock: Callable[[], float] | None = None,  # noqa: ARG002
     ) -> NormalizerEngine:
         """A new engine for one stream."""
         engine = self._module.normalizer(options, output)

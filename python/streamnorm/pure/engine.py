@@ -14,8 +14,13 @@ NAME = "python"
 COLLECTS: Final = False
 
 
-def normalizer(options: Options, output: Output, collector: Any = None) -> Normalizer:  # noqa: ARG001
-    """A new engine for one stream; *collector* is not used."""
+def normalizer(
+    options: Options,
+    output: Output,
+    collector: Any = None,  # noqa: ARG001
+    clock: Any = None,  # noqa: ARG001
+) -> Normalizer:
+    """A new engine for one stream; *collector* and *clock* are not used."""
     return Normalizer(options, output)
 
 

@@ -67,6 +67,16 @@ impl PyHost {
         self.chunks.is_empty()
     }
 
+    /// Whether more than one chunk is ready.
+    pub(crate) fn has_several(&self) -> bool {
+        self.chunks.len() > 1
+    }
+
+    /// The last chunk that is ready.
+    pub(crate) fn take_chunk(&mut self) -> Option<Py<PyAny>> {
+        self.chunks.pop()
+    }
+
     pub(crate) fn take_chunks(&mut self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         let chunks = std::mem::take(&mut self.chunks);
         Ok(PyList::new(py, chunks)?.into_any().unbind())
@@ -77,46 +87,49 @@ impl PyHost {
     }
 }
 
-impl Host for PyHost {
+/// The host of one call from Python.
+pub(crate) struct Attached<'host, 'py> {
+    pub(crate) host: &'host mut PyHost,
+    pub(crate) py: Python<'py>,
+}
+
+impl Host for Attached<'_, '_> {
     type Error = PyErr;
 
     fn chunk(&mut self, document: &[u8], is_plain: bool) -> PyResult<()> {
-        Python::attach(|py| {
-            let document = PyBytes::new(py, document);
-            let loads = &self.calls.loads;
-            let first = if is_plain { &self.calls.fast_loads } else { loads };
-            let chunk = first.call1(py, (&document,));
-            self.chunks.push(chunk.or_else(|_| loads.call1(py, (&document,)))?);
-            Ok(())
-        })
+        let (host, py) = (&mut *self.host, self.py);
+        let document = PyBytes::new(py, document);
+        let loads = &host.calls.loads;
+        let first = if is_plain { &host.calls.fast_loads } else { loads };
+        let chunk = first.call1(py, (&document,));
+        host.chunks.push(chunk.or_else(|_| loads.call1(py, (&document,)))?);
+        Ok(())
     }
 
     fn like(&mut self, model: &core::Model<'_>, text: &str) -> PyResult<()> {
-        Python::attach(|py| {
-            let known = self.models.iter().position(|known| known.serial == model.serial);
-            let place = if let Some(place) = known {
-                place
-            } else {
-                if self.models.len() == MODELS {
-                    self.models.remove(0);
-                }
-                self.models.reserve_exact(1);
-                self.models.push(Model::new(py, model, self.calls.loads.bind(py))?);
-                self.models.len() - 1
-            };
-            self.chunks.push(self.models[place].chunk(py, text)?);
-            Ok(())
-        })
+        let (host, py) = (&mut *self.host, self.py);
+        let known = host.models.iter().position(|known| known.serial == model.serial);
+        let place = if let Some(place) = known {
+            place
+        } else {
+            if host.models.len() == MODELS {
+                host.models.remove(0);
+            }
+            host.models.reserve_exact(1);
+            host.models.push(Model::new(py, model, host.calls.loads.bind(py))?);
+            host.models.len() - 1
+        };
+        host.chunks.push(host.models[place].chunk(py, text)?);
+        Ok(())
     }
 
     fn collect(&mut self, documents: Vec<Vec<u8>>) -> PyResult<()> {
-        let Some(collector) = &self.collector else { return Ok(()) };
-        Python::attach(|py| {
-            let documents = documents.iter().map(|document| PyBytes::new(py, document));
-            let documents = PyList::new(py, documents.collect::<Vec<_>>())?;
-            let name = intern!(py, "add_documents");
-            collector.bind(py).call_method1(name, (documents,)).map(drop)
-        })
+        let py = self.py;
+        let Some(collector) = &self.host.collector else { return Ok(()) };
+        let documents = documents.iter().map(|document| PyBytes::new(py, document));
+        let documents = PyList::new(py, documents.collect::<Vec<_>>())?;
+        let name = intern!(py, "add_documents");
+        collector.bind(py).call_method1(name, (documents,)).map(drop)
     }
 
     fn hand_over(
@@ -126,83 +139,71 @@ impl Host for PyHost {
         rules: &mut Rules,
         (last, is_complete, has_deltas): (&[u8], bool, bool),
     ) -> PyResult<Handed> {
-        Python::attach(|py| {
-            let kind = match kind {
-                Kind::Event => "event",
-                Kind::Tail => "tail",
-                Kind::Error => "error",
-                Kind::Stray => "stray",
-                Kind::Body => "body",
-                Kind::Last => "last",
-                Kind::Flush => "flush",
-                Kind::End => "end",
-            };
-            let output = if self.is_sse { "sse" } else { "dict" };
-            let states = rules.choices.export();
-            rules.choices = Choices::Away;
-            let values: Vec<_> = values.iter().map(|value| PyBytes::new(py, value)).collect();
-            let stray: Vec<_> = stray.iter().map(|line| PyBytes::new(py, line)).collect();
-            let before = (PyBytes::new(py, last), is_complete, has_deltas);
-            let given = (kind, (values, stray), output, states, before);
-            let answer = self.reference.bind(py).call_method1(intern!(py, "decide"), given)?;
-            let (before, made, fault, facts): Answer<'_> = answer.extract()?;
-            let mut edited = Vec::new();
-            if self.is_sse {
-                for value in made.iter() {
-                    edited.push(value.extract::<Vec<u8>>()?);
-                }
-            } else {
-                if let Some(collector) = &self.collector {
-                    collector.bind(py).call_method1(intern!(py, "add_chunks"), (&made,))?;
-                }
-                self.chunks.extend(made.iter().map(Bound::unbind));
+        let (host, py) = (&mut *self.host, self.py);
+        let kind = match kind {
+            Kind::Event => "event",
+            Kind::Tail => "tail",
+            Kind::Error => "error",
+            Kind::Stray => "stray",
+            Kind::Body => "body",
+            Kind::Last => "last",
+            Kind::Flush => "flush",
+            Kind::End => "end",
+        };
+        let output = if host.is_sse { "sse" } else { "dict" };
+        let states = rules.choices.export();
+        rules.choices = Choices::Away;
+        let values: Vec<_> = values.iter().map(|value| PyBytes::new(py, value)).collect();
+        let stray: Vec<_> = stray.iter().map(|line| PyBytes::new(py, line)).collect();
+        let before = (PyBytes::new(py, last), is_complete, has_deltas);
+        let given = (kind, (values, stray), output, states, before);
+        let answer = host.reference.bind(py).call_method1(intern!(py, "decide"), given)?;
+        let (before, made, fault, facts): Answer<'_> = answer.extract()?;
+        let mut edited = Vec::new();
+        if host.is_sse {
+            for value in made.iter() {
+                edited.push(value.extract::<Vec<u8>>()?);
             }
-            let is_fault = fault.is_some();
-            let is_broken = match &fault {
-                Some(facts) => {
-                    let kind: String = facts.bind(py).get_item(0)?.extract()?;
-                    kind == "corrupt" || kind == "truncated"
-                }
-                None => false,
-            };
-            self.fault = fault;
-            let (count, malformed, complete, visible, reasoning, indices, ..) = facts;
-            let (.., has_deltas, was_whole, ends) = facts;
-            let facts = Facts {
-                count,
-                malformed,
-                complete,
-                visible,
-                reasoning,
-                has_deltas,
-                was_whole,
-                ends,
-            };
-            // An index that is too large is not looked for either.
-            let settled = indices.iter().filter_map(|index| index.extract().ok()).collect();
-            Ok(Handed { before, edited, is_fault, is_broken, facts, settled })
-        })
+        } else {
+            if let Some(collector) = &host.collector {
+                collector.bind(py).call_method1(intern!(py, "add_chunks"), (&made,))?;
+            }
+            host.chunks.extend(made.iter().map(Bound::unbind));
+        }
+        let is_fault = fault.is_some();
+        let is_broken = match &fault {
+            Some(facts) => {
+                let kind: String = facts.bind(py).get_item(0)?.extract()?;
+                kind == "corrupt" || kind == "truncated"
+            }
+            None => false,
+        };
+        host.fault = fault;
+        let (count, malformed, complete, visible, reasoning, indices, ..) = facts;
+        let (.., has_deltas, was_whole, ends) = facts;
+        let facts =
+            Facts { count, malformed, complete, visible, reasoning, has_deltas, was_whole, ends };
+        // An index that is too large is not looked for either.
+        let settled = indices.iter().filter_map(|index| index.extract().ok()).collect();
+        Ok(Handed { before, edited, is_fault, is_broken, facts, settled })
     }
 
     fn note_finish(&mut self, index: i64, reason: &str) -> PyResult<()> {
-        Python::attach(|py| {
-            let name = intern!(py, "note_finish");
-            self.reference.bind(py).call_method1(name, (index, reason)).map(drop)
-        })
+        let (host, py) = (&mut *self.host, self.py);
+        let name = intern!(py, "note_finish");
+        host.reference.bind(py).call_method1(name, (index, reason)).map(drop)
     }
 
     fn split(&mut self, document: &[u8]) -> PyResult<Option<Halves>> {
-        Python::attach(|py| {
-            let document = PyBytes::new(py, document);
-            self.calls.split.bind(py).call1((document,))?.extract()
-        })
+        let (host, py) = (&mut *self.host, self.py);
+        let document = PyBytes::new(py, document);
+        host.calls.split.bind(py).call1((document,))?.extract()
     }
 
     fn take_back(&mut self) -> PyResult<Option<Vec<(i64, ExportedState)>>> {
-        Python::attach(|py| {
-            let states = self.reference.bind(py).call_method0(intern!(py, "take_states"))?;
-            // Text with lone surrogates is no UTF-8, and an index may be too large.
-            Ok(states.extract().ok())
-        })
+        let (host, py) = (&mut *self.host, self.py);
+        let states = host.reference.bind(py).call_method0(intern!(py, "take_states"))?;
+        // Text with lone surrogates is no UTF-8, and an index may be too large.
+        Ok(states.extract().ok())
     }
 }

@@ -7,20 +7,26 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use pyo3::prelude::*;
 use pyo3::sync::MutexExt;
-use pyo3::types::{PyBytes, PyDict, PyString};
+use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
 use streamnorm_core::{
     Action, Counted, ErrorMark, ErrorTest, Fault, Framer, Keep, Limits, Mark, Marks,
     Normalizer as Core, Output, Shape, Source, Table as CoreTable, TagMode, Terminal, Unit,
     Vocabulary as CoreVocabulary,
 };
 
-use crate::host::{Calls, PyHost};
+use crate::host::{Attached, Calls, PyHost};
 
 /// Bytes that a stream may keep for its next output.
 const MOST_KEPT: usize = 1024;
 
+/// Reads whose times are kept until somebody asks for them.
+const MOST_TIMES: usize = 4096;
+
+/// One more event in a pulse, and nothing else.
+const ONE_EVENT: u64 = 8;
+
 /// Raised with every change of this module's interface; `_engine.py` compares it.
-const ABI: u32 = 4;
+const ABI: u32 = 5;
 
 type PySource = (Vec<u8>, String, Vec<Vec<u8>>, Vec<(Option<Vec<u8>>, Vec<u8>)>);
 /// The marks of one shape of errors: the path, the test by name.
@@ -194,10 +200,38 @@ fn unit_name(unit: Unit) -> &'static str {
     }
 }
 
+/// What `step` has noted; see `_engine.SteppingEngine.stepped`.
+#[derive(Default)]
+struct Noted {
+    bytes: usize,
+    last: f64,
+    /// Of the reads that completed an event.
+    times: Vec<f64>,
+}
+
 struct Stream {
     core: Core,
     host: PyHost,
     out: Vec<u8>,
+    noted: Noted,
+}
+
+impl Stream {
+    fn feed(&mut self, py: Python<'_>, data: &[u8]) -> PyResult<()> {
+        self.core.feed(data, &mut Attached { host: &mut self.host, py }, &mut self.out)
+    }
+
+    fn pulse(&self) -> u64 {
+        let facts = self.core.facts();
+        let is_over = self.core.is_done() || self.core.fault().is_some();
+        let flags = u64::from(is_over) | u64::from(facts.reasoning) << 1;
+        facts.count << 3 | u64::from(facts.visible) << 2 | flags
+    }
+
+    /// Whether nothing is ready.
+    fn is_empty(&self) -> bool {
+        self.out.is_empty() && self.host.is_empty() && self.core.unedited().is_empty()
+    }
 }
 
 /// One stream's engine. The lock makes the answer defined when two threads meet in it.
@@ -205,6 +239,8 @@ struct Stream {
 struct Normalizer {
     stream: Mutex<Stream>,
     output: Output,
+    /// Gives the time of a `step`.
+    clock: Option<Py<PyAny>>,
 }
 
 impl Normalizer {
@@ -219,7 +255,7 @@ impl Normalizer {
     }
 
     fn taken(&self, py: Python<'_>, stream: &mut Stream) -> PyResult<Py<PyAny>> {
-        let Stream { core, host, out } = stream;
+        let Stream { core, host, out, .. } = stream;
         if self.output == Output::Dict {
             core.release(&[]);
             return host.take_chunks(py);
@@ -251,6 +287,7 @@ impl Normalizer {
         output: &str,
         reference: Py<PyAny>,
         collector: Option<Py<PyAny>>,
+        clock: Option<Py<PyAny>>,
     ) -> PyResult<Self> {
         let is_sse = output == "sse";
         let output = if is_sse { Output::Sse } else { Output::Dict };
@@ -264,43 +301,77 @@ impl Normalizer {
         };
         let core = Core::new(Arc::clone(&table.table), limits, output, keep);
         let host = PyHost::new(Arc::clone(&table.calls), reference, collector, is_sse);
-        Ok(Self { stream: Mutex::new(Stream { core, host, out: Vec::new() }), output })
+        let stream = Stream { core, host, out: Vec::new(), noted: Noted::default() };
+        Ok(Self { stream: Mutex::new(stream), output, clock })
     }
 
     fn feed(&self, py: Python<'_>, data: &[u8]) -> PyResult<Py<PyAny>> {
         self.with(py, |stream| {
-            let Stream { core, host, out } = stream;
-            core.feed(data, host, out)?;
-            let is_empty = out.is_empty() && host.is_empty() && core.unedited().is_empty();
-            if is_empty && core.fault().is_some() {
+            stream.feed(py, data)?;
+            if stream.is_empty() && stream.core.fault().is_some() {
                 return Ok(py.None());
             }
             self.taken(py, stream)
         })
     }
 
+    /// All that a usual read needs, in one call; see `_engine.SteppingEngine.step`.
+    fn step(&self, py: Python<'_>, item: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+        let data = item.cast_exact::<PyBytes>().map_or(&[][..], |data| data.as_bytes());
+        let Some(clock) = self.clock.as_ref().filter(|_| !data.is_empty()) else {
+            return Ok(PyTuple::empty(py).into_any().unbind());
+        };
+        let now: f64 = clock.bind(py).call0()?.extract()?;
+        self.with(py, |stream| {
+            let before = stream.pulse();
+            stream.feed(py, data)?;
+            let after = stream.pulse();
+            let is_noted = stream.noted.times.len() < MOST_TIMES;
+            let is_usual = after == before || after == before + ONE_EVENT;
+            if !is_noted || !is_usual || stream.host.has_several() {
+                let out = self.taken(py, stream)?;
+                return Ok((out, now).into_pyobject(py)?.into_any().unbind());
+            }
+            stream.noted.bytes += data.len();
+            stream.noted.last = now;
+            if after != before {
+                stream.noted.times.push(now);
+            }
+            if self.output == Output::Dict {
+                stream.core.release(&[]);
+                return Ok(stream.host.take_chunk().unwrap_or_else(|| py.None()));
+            }
+            if stream.is_empty() { Ok(py.None()) } else { self.taken(py, stream) }
+        })
+    }
+
+    /// What `step` has noted since the last call; see `_engine.SteppingEngine.stepped`.
+    fn stepped<'py>(&self, py: Python<'py>) -> PyResult<Option<(usize, f64, Bound<'py, PyBytes>)>> {
+        self.with(py, |stream| {
+            let Noted { bytes, last, times } = std::mem::take(&mut stream.noted);
+            let times: Vec<u8> = times.into_iter().flat_map(f64::to_ne_bytes).collect();
+            Ok((bytes > 0).then(|| (bytes, last, PyBytes::new(py, &times))))
+        })
+    }
+
     #[pyo3(signature = (failed=false))]
     fn close(&self, py: Python<'_>, failed: bool) -> PyResult<Py<PyAny>> {
         self.with(py, |stream| {
-            stream.core.close(failed, &mut stream.host, &mut stream.out)?;
+            let host = &mut Attached { host: &mut stream.host, py };
+            stream.core.close(failed, host, &mut stream.out)?;
             self.taken(py, stream)
         })
     }
 
     /// Give the collector what waits for it.
     fn hand_in(&self, py: Python<'_>) -> PyResult<()> {
-        self.with(py, |stream| stream.core.hand_in(&mut stream.host))
+        self.with(py, |stream| stream.core.hand_in(&mut Attached { host: &mut stream.host, py }))
     }
 
     /// What every read asks for, in one number; see `_engine.NormalizerEngine.pulse`.
     #[getter]
     fn pulse(&self, py: Python<'_>) -> PyResult<u64> {
-        self.with(py, |stream| {
-            let facts = stream.core.facts();
-            let is_over = stream.core.is_done() || stream.core.fault().is_some();
-            let flags = u64::from(is_over) | u64::from(facts.reasoning) << 1;
-            Ok(facts.count << 3 | u64::from(facts.visible) << 2 | flags)
-        })
+        self.with(py, |stream| Ok(stream.pulse()))
     }
 
     /// Facts of the fault that ended the stream, or None.

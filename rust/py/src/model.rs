@@ -53,6 +53,10 @@ impl Part {
                 Ok(copy.into_any())
             }
             Self::List(items, parts) => {
+                // Nearly always: the one choice.
+                if let ([_], [(_, part)]) = (&**items, &**parts) {
+                    return Ok(PyList::new(py, [part.copy(py, text)?])?.into_any());
+                }
                 let mut parts = parts.iter().peekable();
                 let mut copies = Vec::with_capacity(items.len());
                 for (place, item) in items.iter().enumerate() {
