@@ -100,6 +100,7 @@ impl Framer {
     /// Take the next bytes; `next_block` then gives what they completed, and `settle` ends
     /// the read.
     pub fn push(&mut self, data: &[u8]) {
+        self.room = 0;
         if self.fault.is_some() || self.refused.is_some() {
             return;
         }
@@ -126,7 +127,6 @@ impl Framer {
     /// do more, and nothing was taken.
     pub(crate) fn append(&mut self, data: &[u8]) -> bool {
         if data.len() >= self.room || memchr::memchr2(b'\n', b'\r', data).is_some() {
-            self.room = 0;
             return false;
         }
         self.room -= data.len();

@@ -135,11 +135,15 @@ impl Normalizer {
             }
             return Ok(());
         }
-        if self.framer.append(data) {
-            return Ok(());
-        }
         self.framer.push(data);
         self.take(host, out)
+    }
+
+    /// Take bytes that only go on with a line, as most small reads do: nothing comes of them.
+    /// False, and they were not taken, where more may.
+    pub fn append(&mut self, data: &[u8]) -> bool {
+        let is_over = self.fault.is_some() || self.waiting.is_some() || self.is_done;
+        !is_over && self.framer.append(data)
     }
 
     /// Byte output: what is ready behind `out` and leaves as it came, to be copied once.

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use pyo3::prelude::*;
 use pyo3::sync::MutexExt;
-use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 use streamnorm_core::{
     Action, Counted, ErrorMark, ErrorTest, Fault, Framer, Keep, Limits, Mark, Marks,
     Normalizer as Core, Output, Shape, Source, Table as CoreTable, TagMode, Terminal, Unit,
@@ -307,6 +307,12 @@ impl Normalizer {
 
     fn feed(&self, py: Python<'_>, data: &[u8]) -> PyResult<Py<PyAny>> {
         self.with(py, |stream| {
+            if stream.core.append(data) {
+                return Ok(match self.output {
+                    Output::Sse => PyBytes::new(py, b"").into_any().unbind(),
+                    Output::Dict => PyList::empty(py).into_any().unbind(),
+                });
+            }
             stream.feed(py, data)?;
             if stream.is_empty() && stream.core.fault().is_some() {
                 return Ok(py.None());
@@ -324,7 +330,9 @@ impl Normalizer {
         let now: f64 = clock.bind(py).call0()?.extract()?;
         self.with(py, |stream| {
             let before = stream.pulse();
-            stream.feed(py, data)?;
+            if !stream.core.append(data) {
+                stream.feed(py, data)?;
+            }
             let after = stream.pulse();
             let is_noted = stream.noted.times.len() < MOST_TIMES;
             let is_usual = after == before || after == before + ONE_EVENT;
