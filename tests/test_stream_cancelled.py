@@ -222,9 +222,8 @@ def test_an_interrupt_amid_an_item_cuts_the_stream(
         stream.__anext__().send(None)
     interrupted = Interrupted(stream._flow._engine)
     monkeypatch.setattr(stream._flow, "_engine", interrupted)
-    monkeypatch.setattr(stream._flow, "_feed", interrupted.feed)
-    if stream._flow.step is not None:
-        monkeypatch.setattr(stream._flow, "_step", interrupted.feed)
+    way = "_feed" if stream._flow.step is None else "_step"
+    monkeypatch.setattr(stream._flow, way, interrupted.feed)
     with pytest.raises(KeyboardInterrupt):
         stream.__anext__().send(None)
     # Although a finish_reason was seen: an item was received and is lost.

@@ -138,9 +138,9 @@ class Flow:
         self._engine: NormalizerEngine | None = None
         # What the collector is given output with, None where the engine does that.
         self._add: Callable[[Any], None] | None = None
-        # That of the engine, once nothing has to be done but to feed it with bytes.
+        # That of the engine, once nothing has to be done but to feed it with bytes; and
+        # instead of it, where the engine has it: all of `take` that a usual read needs.
         self._feed: Callable[[bytes], Any] | None = None
-        # Then, where the engine has it: all of `take` that a usual read needs.
         self._step: Callable[[object], Any] | None = None
         self._engine_name = self._module.NAME
         self._is_bytes = True
@@ -305,9 +305,10 @@ class Flow:
             out = engine.feed(data)
             self._note(len(data), engine)
             if data and self._is_plain:
-                self._feed = engine.feed
                 if self._module.COLLECTS and self._whole is None:
                     self._step = engine.step
+                else:
+                    self._feed = engine.feed
         else:
             out = engine.feed(item)
             self._bytes += OBJECT_BYTES
