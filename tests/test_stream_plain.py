@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from streamnorm import StreamFault, flow, normalize_stream, normalize_stream_sync
+from streamnorm import StreamFault, flow, flow_state, normalize_stream, normalize_stream_sync
 from streamnorm._engine import Engine
 
 from .aio import Script, collect_from, deltas, iterated, run
@@ -322,7 +322,8 @@ def test_times_are_taken_at_every_read(
     engine: Engine, output: str, read: Read, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = Clock()
-    monkeypatch.setattr(flow, "perf_counter", clock)
+    for module in (flow, flow_state):
+        monkeypatch.setattr(module, "perf_counter", clock)
     parts = [b": ping\n\n", WHY, WHY, WHY[:-1], WHY[-1:], b": ping\n\n", SO, SO + SO, SO, END]
     metrics = read(engine, parts, output).metrics
     # One look at the clock when it begins, one at each read, and one at the end.

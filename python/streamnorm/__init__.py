@@ -9,7 +9,7 @@ from .details import ReasoningDetails, merge_reasoning_details
 from .echo import echo_message
 from .echo_table import ECHO_PROFILES
 from .faults import StreamFault
-from .flow import Outcome
+from .flow_state import Outcome
 from .message import MessageAccumulator
 from .metrics import Metrics
 from .normalizers import (

@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from ._engine import Engine
 from .faults import StreamFault
-from .flow import ErrorFactory
+from .flow_state import ErrorFactory
 from .litellm_text import Body, Lines, Text, Told
 from .objects import ObjectNormalizer
 from .options import Options

@@ -12,7 +12,8 @@ from ._engine import Engine
 from .dialects import DONE_MARK
 from .faults import StreamFault
 from .faults.exceptions import NOTE
-from .flow import ErrorFactory, Flow
+from .flow import Flow
+from .flow_state import ErrorFactory
 from .integrations._last_event import without_error
 from .options import Options
 from .report import Report

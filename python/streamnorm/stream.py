@@ -12,7 +12,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
 from ._engine import Engine
-from .flow import Done, ErrorFactory, Flow
+from .flow import Flow
+from .flow_state import Done, ErrorFactory
 from .items import Items
 from .options import OptionsDict
 from .pure.events import BOM

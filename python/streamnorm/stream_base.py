@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .faults import StreamFault
-from .flow import Flow, Outcome
+from .flow import Flow
+from .flow_state import Outcome
 from .metrics import Metrics
 from .report import Report
 from .usage import Usage
@@ -36,7 +37,7 @@ class StreamBase:
 
     @property
     def outcome(self) -> Outcome:
-        """How the stream ended, or where it is; see `streamnorm.flow.Outcome`."""
+        """How the stream ended, or where it is; see `streamnorm.flow_state.Outcome`."""
         return self._flow.outcome()
 
     @property

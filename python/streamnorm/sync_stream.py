@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 from . import captured, faults
 from ._engine import Engine
 from .faults import StreamFault
-from .flow import Done, ErrorFactory, Flow
+from .flow import Flow
+from .flow_state import Done, ErrorFactory
 from .options import OptionsDict
 from .reader import ERROR_BODY_BYTES, ERROR_BODY_SECONDS, Peeked
 from .stream import PEEK_BYTES, PEEK_SECONDS

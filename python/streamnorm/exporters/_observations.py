@@ -12,7 +12,7 @@ from ..semconv import DIRECTION, ERROR_TYPE, INSTRUMENTS, OTHER, Convention, Ins
 from ..usage import Usage
 
 if TYPE_CHECKING:
-    from ..flow import Outcome
+    from ..flow_state import Outcome
 
 # OpenTelemetry's SDK takes about 7 µs for each value, and there all are recorded at once, on a
 # thread that may have an event loop to run. Of more gaps than this an even choice is recorded.

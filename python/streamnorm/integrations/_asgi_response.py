@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import asyncio
 
     from ..faults import StreamFault
-    from ..flow import Done
+    from ..flow_state import Done
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]

@@ -7,7 +7,8 @@ from typing import Final, NamedTuple
 
 from .._engine import Engine
 from ..faults import StreamFault
-from ..flow import Done, Flow
+from ..flow import Flow
+from ..flow_state import Done
 from ..options import OptionsDict
 from ..pure.events import BOM
 from ..pure.normalizer import missing_end

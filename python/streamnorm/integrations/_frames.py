@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from ..flow import Done
+from ..flow_state import Done
 from ..pure.normalizer import missing_end
 from ..stream import NormalizedStream
 from ._error import error_event

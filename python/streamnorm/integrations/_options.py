@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from ..flow import ErrorFactory
+from ..flow_state import ErrorFactory
 from ..options import OptionsDict
 from ..timeouts import Timeouts
 

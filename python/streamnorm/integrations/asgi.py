@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from ..faults import StreamFault
-    from ..flow import Done
+    from ..flow_state import Done
 
 _Scope = MutableMapping[str, Any]
 _Message = MutableMapping[str, Any]

@@ -18,7 +18,7 @@ except ImportError as _error:
     ) from _error
 
 from .. import _engine, captured, faults, litellm_stream
-from ..flow import ErrorFactory
+from ..flow_state import ErrorFactory
 from ..options import OptionsDict, make_options
 from ._litellm_install import Installation, noticing
 

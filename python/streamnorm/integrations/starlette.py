@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from starlette.background import BackgroundTask
     from starlette.types import Receive, Scope, Send
 
-    from ..flow import Done
+    from ..flow_state import Done
 
 # A cache, or a proxy that collects bytes (nginx reads the second), would hold a stream back.
 _HEADERS: Final = {"cache-control": "no-cache", "x-accel-buffering": "no"}
