@@ -255,7 +255,7 @@ def test_limit_of_growth(figure: float, verdict: str) -> None:
 def test_every_growth_is_measured_on_both_engines() -> None:
     names = {name.rpartition(", ")[0] for name in growth.GROWTHS}
     assert {*growth.GROWTHS} == {f"{name}, {who}" for name in names for who in ("rust", "python")}
-    assert len(names) == 9
+    assert len(names) == 11
 
 
 @pytest.mark.parametrize("output", ["bytes", "chunks"])
@@ -271,7 +271,7 @@ def test_streams_that_do_not_end_well_are_counted(
 
 @pytest.mark.parametrize("output", ["bytes", "chunks"])
 def test_one_large_event_is_one(output: str, engine: Any) -> None:
-    reads = growth._one_event(1)
+    reads = growth._events(1, 1)
     assert growth.MIB <= sum(map(len, reads)) <= 1.1 * growth.MIB
     assert max(map(len, reads)) == growth.KIB
     machine = streamnorm.ChunkNormalizer(

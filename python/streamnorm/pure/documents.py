@@ -228,7 +228,7 @@ class Documents:
         made: list[splice.Cut] = []
         for choice in plan:
             made += plans.cuts(text, starts[choice.position], choice)
-        return splice.make(text, made).encode("utf-8", "surrogateescape")
+        return splice.make_bytes(data, text, made)
 
     def _plan(
         self, value: dict[str, Any], origin: bytes | dict[str, Any], is_final: bool

@@ -15,6 +15,11 @@ _DECODER: Final[Any] = json.JSONDecoder()
 _scan_once = _DECODER.scan_once
 _parse_string = _DECODER.parse_string
 _SPACE: Final = re.compile(r"[ \t\n\r]*")
+_MARK: Final = re.compile(r'["\[\]{}]')
+# A text so long is looked through for marks; to parse it would build its values, only to tell
+# where they end. It pays where marks are so far apart: each costs as much as many characters.
+_LARGE: Final = 64 * 1024
+_APART: Final = 128
 
 
 class Member(NamedTuple):
@@ -72,7 +77,7 @@ def last(found: list[Member], key: str) -> Member:
 def end_of(text: str, at: int) -> int | None:
     """Where the document that begins at *at* ends, in a text that may be broken."""
     try:
-        return _end(text, at)
+        return _parsed_end(text, at)
     except (ValueError, StopIteration, RecursionError):
         return None
 
@@ -84,5 +89,51 @@ def _skip(text: str, at: int) -> int:
 
 
 def _end(text: str, start: int) -> int:
+    if len(text) >= _LARGE:
+        end = _marked_end(text, start)
+        if end is not None:
+            return end
+    return _parsed_end(text, start)
+
+
+def _parsed_end(text: str, start: int) -> int:
     value: tuple[Any, int] = _scan_once(text, start)
     return value[1]
+
+
+def _marked_end(text: str, start: int) -> int | None:
+    """Where the string, object or list at *start* ends; None where marks are too dense."""
+    if text[start] not in '"[{':
+        return None
+    # What the marks that were passed cost, in characters.
+    cost = start - _LARGE
+    depth = 0
+    at = start
+    while cost <= at:
+        mark = _MARK.search(text, at)
+        assert mark is not None  # the text is valid
+        at = mark.end()
+        cost += _APART
+        if mark[0] == '"':
+            at = text.index('"', at)
+            while slashes := _slashes(text, at):
+                cost += _APART
+                if slashes > _APART or cost > at:
+                    return None
+                if slashes % 2 == 0:
+                    break
+                at = text.index('"', at + 1)
+            at += 1
+        else:
+            depth += 1 if mark[0] in "[{" else -1
+        if not depth:
+            return at
+    return None
+
+
+def _slashes(text: str, at: int) -> int:
+    """How many backslashes stand before a place; of a long run, enough to tell."""
+    before = at
+    while text[before - 1] == "\\" and at - before <= _APART:
+        before -= 1
+    return at - before

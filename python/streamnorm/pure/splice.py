@@ -179,3 +179,22 @@ def make(text: str, made: list[Cut]) -> str:
         at = end
     pieces.append(text[at:])
     return "".join(pieces)
+
+
+def make_bytes(data: bytes, text: str, made: list[Cut]) -> bytes:
+    """`make` of the bytes that were decoded to *text*, with surrogates for what is no UTF-8.
+
+    What follows the last cut, nearly all of a large document, is not encoded again.
+    """
+    pieces = []
+    at = begun = 0
+    for start, end, new in sorted(made, key=lambda cut: cut[:2]):
+        before, gone = _encoded(text[at:start]), text[start:end]
+        pieces += [before, _encoded(new), b"\n" * gone.count("\n")]
+        begun += len(before) + len(_encoded(gone))
+        at = end
+    return b"".join((*pieces, data[begun:]))
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")

@@ -52,6 +52,9 @@ from .slots import (
 
 # Templates that one stream keeps; 0 switches them off.
 MOST: int = 4
+# A larger document is not remembered, as in `skim.rs`: to look for its text takes as long as
+# to read it again.
+_MOST_BYTES: Final = 16 * 1024
 # A stream in which no two events are alike is not slowed down. Looking at an event costs one
 # of so many tries, and a template that is learned some more; an event that a template takes
 # gives them back. Without one left, only every so many events is looked at.
@@ -352,7 +355,7 @@ class Templates:
             made: The chunk or the bytes that have become of it.
         """
         decided, self._documents.decided = self._documents.decided, None
-        if decided is None or not before:
+        if decided is None or not before or len(data) > _MOST_BYTES:
             return
         value, plan = decided
         if not all(is_constant(choice) for choice in plan):

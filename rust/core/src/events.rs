@@ -123,6 +123,37 @@ impl Framer {
         }
     }
 
+    /// How many bytes of `data` end the event whose only line is being read, 0 between events;
+    /// None where they may do more than that, or nothing is known of the input yet.
+    pub(crate) fn ends_in(&self, data: &[u8]) -> Option<usize> {
+        let start = self.block_start()?;
+        let is_known = self.head.len() == HEAD_BYTES && self.first.is_none();
+        if !is_known || self.lines.after_cr || self.refused.is_some() {
+            return None;
+        }
+        if start == self.buffer.len() {
+            return Some(0);
+        }
+        let end = memchr::memchr2(b'\n', b'\r', data)?;
+        match data[end..] {
+            [b'\n', b'\n', ..] => Some(end + 2),
+            [b'\r', b'\n', b'\r', b'\n', ..] => Some(end + 4),
+            _ => None,
+        }
+    }
+
+    /// Whether all that was taken is read, and the next line is the first of its event.
+    pub(crate) fn is_through(&self) -> bool {
+        !self.lines.after_cr && self.block_start() == Some(self.buffer.len())
+    }
+
+    /// Take the beginning of a line, without its end.
+    pub(crate) fn begin(&mut self, data: &[u8]) {
+        self.room = 0;
+        self.buffer.extend_from_slice(data);
+        self.lines.pass_to(self.buffer.len());
+    }
+
     /// Take bytes that do no more than make an unfinished line longer; false where they may
     /// do more, and nothing was taken.
     pub(crate) fn append(&mut self, data: &[u8]) -> bool {
@@ -213,13 +244,6 @@ impl Framer {
     #[must_use]
     pub(crate) fn rest(&self, at: usize) -> &[u8] {
         &self.buffer[at..]
-    }
-
-    /// Before the first edit of a read: as much room as its output may need.
-    pub(crate) fn make_room(&self, out: &mut Vec<u8>) {
-        if out.is_empty() {
-            out.reserve(self.buffer.len() + self.buffer.len() / 8);
-        }
     }
 
     /// Where the next block of an event stream begins, if no line of it was taken yet.
@@ -502,6 +526,11 @@ pub(crate) fn give_back(buffer: &mut Vec<u8>) {
     if buffer.capacity() > 2 * KEPT_CAPACITY && buffer.len() < KEPT_CAPACITY {
         buffer.shrink_to(KEPT_CAPACITY);
     }
+}
+
+/// Before an edit: as much room as the output may need of what is left of an input.
+pub(crate) fn make_room(out: &mut Vec<u8>, rest: &[u8]) {
+    out.reserve(rest.len() + rest.len() / 8);
 }
 
 /// The first byte that is no white space.

@@ -9,6 +9,7 @@ mod content;
 mod documents;
 mod events;
 mod kept;
+mod lanes;
 mod lines;
 mod marks;
 mod normalizer;

@@ -3,6 +3,7 @@
 //! Mirrors `pure/normalizer.py`. What happens outside of Rust (building chunks, deciding
 //! a declined event) is the `Host`'s.
 
+mod direct;
 mod hand;
 mod host;
 mod put;
@@ -15,7 +16,7 @@ pub use self::host::{Facts, Fault, Halves, Handed, Host, Kind, Model, Output};
 use self::put::END;
 use crate::blocks::{Block, BlockKind, Limits, Span};
 use crate::documents::Document;
-use crate::events::Framer;
+use crate::events::{self, Framer};
 use crate::kept::{Keep, Kept};
 use crate::rules::{Rules, Tally};
 use crate::scan::{Declined, Scan, Text};
@@ -40,6 +41,8 @@ pub struct Normalizer {
     document: Document,
     /// Up to where the framer's buffer has been put out.
     flushed: usize,
+    /// What of the fed bytes was read where it stands, and not put out yet; see `direct`.
+    passed: Span,
     facts: Facts,
     declined: u64,
     /// Events that a template decided.
@@ -71,6 +74,7 @@ impl Normalizer {
             output,
             document: Document::default(),
             flushed: 0,
+            passed: (0, 0),
             facts: Facts::default(),
             declined: 0,
             alike: 0,
@@ -114,13 +118,14 @@ impl Normalizer {
     }
 
     /// Take the next bytes; append to `out` the bytes that are ready (byte output). Those of
-    /// `unedited` come behind them, and `release` ends the read.
+    /// `unedited` come behind them, then those of `data` at `passed`; `release` ends the read.
     pub fn feed<H: Host>(
         &mut self,
         data: &[u8],
         host: &mut H,
         out: &mut Vec<u8>,
     ) -> Result<(), H::Error> {
+        self.passed = (0, 0);
         if self.fault.is_some() || data.is_empty() {
             return Ok(());
         }
@@ -135,6 +140,9 @@ impl Normalizer {
             }
             return Ok(());
         }
+        if let Some(start) = self.can_pass(data) {
+            return self.take_directly(data, start, host, out);
+        }
         self.framer.push(data);
         self.take(host, out)
     }
@@ -144,6 +152,12 @@ impl Normalizer {
     pub fn append(&mut self, data: &[u8]) -> bool {
         let is_over = self.fault.is_some() || self.waiting.is_some() || self.is_done;
         !is_over && self.framer.append(data)
+    }
+
+    /// Byte output: the place in what was fed last of what leaves as it came.
+    #[must_use]
+    pub fn passed(&self) -> Span {
+        if self.output == Output::Sse { self.passed } else { (0, 0) }
     }
 
     /// Byte output: what is ready behind `out` and leaves as it came, to be copied once.
@@ -157,8 +171,8 @@ impl Normalizer {
         self.framer.bytes((self.flushed, ready))
     }
 
-    /// End a read: what is ready is on its way, `out` and then `unedited`.
-    pub fn release(&mut self, out: &[u8]) {
+    /// End a read: what is ready is on its way, `out`, then `unedited`, then what `passed`.
+    pub fn release(&mut self, out: &[u8], passed: &[u8]) {
         let mut last = [0; END];
         let rest = self.unedited();
         let rest = &rest[rest.len().saturating_sub(END)..];
@@ -166,6 +180,8 @@ impl Normalizer {
         last[..count].copy_from_slice(rest);
         self.note_end(out);
         self.note_end(&last[..count]);
+        self.note_end(passed);
+        self.passed = (0, 0);
         // Of many streams, most wait: what the next read can make again is not kept.
         self.document = Document::default();
         self.flushed = self.flushed.max(self.framer.ready());
@@ -199,6 +215,11 @@ impl Normalizer {
             self.skim(host, out)?;
         }
         self.framer.settle();
+        self.end_read(host, out)
+    }
+
+    /// End the stream if what is left of a read is bad.
+    fn end_read<H: Host>(&mut self, host: &mut H, out: &mut Vec<u8>) -> Result<(), H::Error> {
         if let Some((unit, limit)) = self.framer.fault {
             self.flush(self.framer.ready(), out);
             self.put_out(Kind::Flush, host, out)?;
@@ -218,6 +239,8 @@ impl Normalizer {
         host: &mut H,
         out: &mut Vec<u8>,
     ) -> Result<(), H::Error> {
+        // A call of the host's that failed may have left it.
+        self.passed = (0, 0);
         if std::mem::replace(&mut self.is_closed, true) {
             return Ok(());
         }
@@ -409,22 +432,22 @@ impl Normalizer {
         }
         let is_edited = !document.cuts.is_empty();
         let data = self.framer.bytes(span);
-        let mut edited = data;
-        if is_edited && (self.output == Output::Dict || self.kept.is_wanted()) {
+        if self.kept.is_wanted() && is_edited {
             document.edited.clear();
             splice::make(data, &mut document.cuts, &mut document.edited);
-            edited = &document.edited;
+            self.kept.add(&document.edited, &self.rules.table.usage_keys);
+        } else {
+            self.kept.add(data, &self.rules.table.usage_keys);
         }
-        self.kept.add(edited, &self.rules.table.usage_keys);
         match self.output {
             Output::Sse if is_edited => {
-                self.framer.make_room(out);
+                events::make_room(out, self.framer.rest(self.flushed));
                 out.extend_from_slice(self.framer.bytes((self.flushed, span.0)));
-                splice::make(data, &mut document.cuts, out);
-                self.flushed = span.1;
+                // What follows the last change is copied once, at the end of the read.
+                self.flushed = span.0 + splice::begin(data, &mut document.cuts, out);
             }
             Output::Sse => {}
-            Output::Dict => host.chunk(edited, is_plain)?,
+            Output::Dict => host.chunk(&splice::pieces(data, &mut document.cuts), is_plain)?,
         }
         self.give_away(host)
     }
@@ -449,7 +472,7 @@ impl Normalizer {
         for half in first.into_iter().chain([rest]) {
             self.kept.add(half, &self.rules.table.usage_keys);
             if self.output == Output::Dict {
-                host.chunk(half, is_plain)?;
+                host.chunk(&[half], is_plain)?;
             }
         }
         if self.output == Output::Sse {

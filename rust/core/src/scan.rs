@@ -69,14 +69,16 @@ impl Cursor {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Text<'a> {
     pub(crate) bytes: &'a [u8],
+    /// The same: what is cut out of it need not be validated again.
+    said: &'a str,
     /// Set when an integer is met that may need more than 64 bits.
     has_long_integer: &'a Cell<bool>,
 }
 
 impl<'a> Text<'a> {
     pub(crate) fn new(bytes: &'a [u8], has_long_integer: &'a Cell<bool>) -> Scan<Self> {
-        std::str::from_utf8(bytes).map_err(|_| Declined)?;
-        Ok(Self { bytes, has_long_integer })
+        let said = std::str::from_utf8(bytes).map_err(|_| Declined)?;
+        Ok(Self { bytes, said, has_long_integer })
     }
 
     pub(crate) fn skip_space(&self, mut at: usize) -> usize {
@@ -92,11 +94,6 @@ impl<'a> Text<'a> {
 
     pub(crate) fn name(&self, member: &Member) -> &'a [u8] {
         &self.bytes[member.key_start + 1..member.key_end - 1]
-    }
-
-    /// The bytes between the quotes of a string.
-    pub(crate) fn inner(&self, value: Value) -> &'a [u8] {
-        &self.bytes[value.start + 1..value.end - 1]
     }
 
     /// The value that starts at `at`, validated.
@@ -266,39 +263,40 @@ impl<'a> Text<'a> {
 
     /// A string's text. Lone surrogates, which no `str` can hold, are declined.
     pub(crate) fn decode(&self, value: Value) -> Scan<Cow<'a, str>> {
-        decode(self.inner(value), value.kind != Kind::Str(false))
+        let inner = self.said.get(value.start + 1..value.end - 1).ok_or(Declined)?;
+        decode(inner, value.kind != Kind::Str(false))
     }
 }
 
-/// The text of a string from its bytes without the quotes.
-pub(crate) fn decode(inner: &[u8], has_escapes: bool) -> Scan<Cow<'_, str>> {
-    if has_escapes {
-        return unescape(inner).map(Cow::Owned);
-    }
-    std::str::from_utf8(inner).map(Cow::Borrowed).map_err(|_| Declined)
+/// The text of a string from what stands between its quotes.
+pub(crate) fn decode(inner: &str, has_escapes: bool) -> Scan<Cow<'_, str>> {
+    if has_escapes { unescape(inner).map(Cow::Owned) } else { Ok(Cow::Borrowed(inner)) }
 }
 
-fn unescape(inner: &[u8]) -> Scan<String> {
-    let mut text = Vec::with_capacity(inner.len());
+/// The same of bytes that may be no UTF-8.
+pub(crate) fn decode_bytes(inner: &[u8], has_escapes: bool) -> Scan<Cow<'_, str>> {
+    decode(std::str::from_utf8(inner).map_err(|_| Declined)?, has_escapes)
+}
+
+fn unescape(inner: &str) -> Scan<String> {
+    let bytes = inner.as_bytes();
+    let mut text = String::with_capacity(inner.len());
     let mut at = 0;
-    while let Some(slash) = memchr::memchr(b'\\', &inner[at..]) {
-        text.extend_from_slice(&inner[at..at + slash]);
+    while let Some(slash) = memchr::memchr(b'\\', &bytes[at..]) {
+        text.push_str(&inner[at..at + slash]);
         at += slash + 2;
-        match inner[at - 1] {
-            b'b' => text.push(8),
-            b'f' => text.push(12),
-            b'n' => text.push(b'\n'),
-            b'r' => text.push(b'\r'),
-            b't' => text.push(b'\t'),
-            b'u' => {
-                let character = code_point(inner, &mut at)?;
-                text.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
-            }
-            other => text.push(other),
+        match bytes[at - 1] {
+            b'b' => text.push('\u{8}'),
+            b'f' => text.push('\u{c}'),
+            b'n' => text.push('\n'),
+            b'r' => text.push('\r'),
+            b't' => text.push('\t'),
+            b'u' => text.push(code_point(bytes, &mut at)?),
+            other => text.push(char::from(other)),
         }
     }
-    text.extend_from_slice(&inner[at..]);
-    String::from_utf8(text).map_err(|_| Declined)
+    text.push_str(&inner[at..]);
+    Ok(text)
 }
 
 /// The character of a `\u` escape whose digits start at `at`, with the second half of a

@@ -147,6 +147,12 @@ fn removals(members: &[Member], edits: &[Edit], made: &mut Vec<Cut>) {
 
 /// Append the text with all cuts made.
 pub(crate) fn make(text: &[u8], made: &mut [Cut], out: &mut Vec<u8>) {
+    let at = begin(text, made, out);
+    out.extend_from_slice(&text[at..]);
+}
+
+/// The same up to the end of the last cut, which is returned: what follows stays as it is.
+pub(crate) fn begin(text: &[u8], made: &mut [Cut], out: &mut Vec<u8>) -> usize {
     made.sort_by_key(|cut| (cut.start, cut.end));
     let mut at = 0;
     for cut in made {
@@ -154,7 +160,20 @@ pub(crate) fn make(text: &[u8], made: &mut [Cut], out: &mut Vec<u8>) {
         out.extend_from_slice(&cut.new);
         at = cut.end;
     }
-    out.extend_from_slice(&text[at..]);
+    at
+}
+
+/// What the text consists of with all cuts made, to be put together by whoever needs it.
+pub(crate) fn pieces<'a>(text: &'a [u8], made: &'a mut [Cut]) -> Vec<&'a [u8]> {
+    made.sort_by_key(|cut| (cut.start, cut.end));
+    let mut pieces = Vec::with_capacity(2 * made.len() + 1);
+    let mut at = 0;
+    for cut in made.iter() {
+        pieces.extend([&text[at..cut.start], &cut.new]);
+        at = cut.end;
+    }
+    pieces.push(&text[at..]);
+    pieces
 }
 
 fn quoted(name: &[u8]) -> Vec<u8> {

@@ -141,7 +141,7 @@ impl Template {
 
     /// The text of an input that it was found in, decoded.
     pub(crate) fn text(data: &[u8], found: Found) -> Scan<Cow<'_, str>> {
-        scan::decode(Self::raw(data, found), found.has_escapes)
+        scan::decode_bytes(Self::raw(data, found), found.has_escapes)
     }
 
     /// The same as it stands there.
@@ -347,7 +347,7 @@ fn slots(lesson: &Lesson<'_>, rules: &Rules) -> Option<(Vec<Span>, Vec<usize>, i
     let is_alike = slots.iter().all(|slot| text.bytes[slot.0..slot.1] == *raw);
     let is_apart = slots.windows(2).all(|pair| pair[0].1 < pair[1].0);
     let is_whole = lesson.cuts.iter().all(|cut| slots.iter().all(|slot| cut.spares(*slot)));
-    let is_decoded = scan::decode(raw, raw.contains(&b'\\')).is_ok();
+    let is_decoded = scan::decode_bytes(raw, raw.contains(&b'\\')).is_ok();
     (is_alike && is_apart && is_whole && is_decoded).then_some((slots, mirrors, call))
 }
 

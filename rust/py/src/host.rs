@@ -1,5 +1,6 @@
 //! The calls back into Python: building chunks, and the reference engine's decisions.
 
+use std::io::Write;
 use std::sync::Arc;
 
 use pyo3::intern;
@@ -30,6 +31,19 @@ pub(crate) struct Calls {
     pub(crate) loads: Py<PyAny>,
     /// `document` of `pure/split.py`.
     pub(crate) split: Py<PyAny>,
+}
+
+/// The parts one behind the other, each copied once.
+pub(crate) fn joined<'py>(py: Python<'py>, parts: &[&[u8]]) -> PyResult<Bound<'py, PyBytes>> {
+    let mut filled = parts.iter().filter(|part| !part.is_empty());
+    let first = filled.next().copied().unwrap_or_default();
+    if filled.next().is_none() {
+        return Ok(PyBytes::new(py, first));
+    }
+    let size = parts.iter().map(|part| part.len()).sum();
+    PyBytes::new_with_writer(py, size, |writer| {
+        parts.iter().try_for_each(|part| writer.write_all(part)).map_err(Into::into)
+    })
 }
 
 pub(crate) struct PyHost {
@@ -96,9 +110,9 @@ pub(crate) struct Attached<'host, 'py> {
 impl Host for Attached<'_, '_> {
     type Error = PyErr;
 
-    fn chunk(&mut self, document: &[u8], is_plain: bool) -> PyResult<()> {
+    fn chunk(&mut self, document: &[&[u8]], is_plain: bool) -> PyResult<()> {
         let (host, py) = (&mut *self.host, self.py);
-        let document = PyBytes::new(py, document);
+        let document = joined(py, document)?;
         let loads = &host.calls.loads;
         let first = if is_plain { &host.calls.fast_loads } else { loads };
         let chunk = first.call1(py, (&document,));

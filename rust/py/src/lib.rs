@@ -14,7 +14,7 @@ use streamnorm_core::{
     Vocabulary as CoreVocabulary,
 };
 
-use crate::host::{Attached, Calls, PyHost};
+use crate::host::{Attached, Calls, PyHost, joined};
 
 /// Bytes that a stream may keep for its next output.
 const MOST_KEPT: usize = 1024;
@@ -230,7 +230,9 @@ impl Stream {
 
     /// Whether nothing is ready.
     fn is_empty(&self) -> bool {
-        self.out.is_empty() && self.host.is_empty() && self.core.unedited().is_empty()
+        let (from, upto) = self.core.passed();
+        let is_passed = from < upto || !self.core.unedited().is_empty();
+        self.out.is_empty() && self.host.is_empty() && !is_passed
     }
 }
 
@@ -254,20 +256,17 @@ impl Normalizer {
         work(&mut stream)
     }
 
-    fn taken(&self, py: Python<'_>, stream: &mut Stream) -> PyResult<Py<PyAny>> {
+    /// What a read gives. `data` is what was fed.
+    fn taken(&self, py: Python<'_>, stream: &mut Stream, data: &[u8]) -> PyResult<Py<PyAny>> {
         let Stream { core, host, out, .. } = stream;
         if self.output == Output::Dict {
-            core.release(&[]);
+            core.release(&[], &[]);
             return host.take_chunks(py);
         }
-        let (edited, rest) = (out.len(), core.unedited());
-        let bytes = if out.is_empty() {
-            PyBytes::new(py, rest)
-        } else {
-            out.extend_from_slice(rest);
-            PyBytes::new(py, out)
-        };
-        core.release(&out[..edited]);
+        let (from, upto) = core.passed();
+        let passed = &data[from..upto];
+        let bytes = joined(py, &[out, core.unedited(), passed])?;
+        core.release(out, passed);
         // Of many streams, most wait: memory is not kept for the next read.
         if out.capacity() > MOST_KEPT {
             *out = Vec::new();
@@ -317,7 +316,7 @@ impl Normalizer {
             if stream.is_empty() && stream.core.fault().is_some() {
                 return Ok(py.None());
             }
-            self.taken(py, stream)
+            self.taken(py, stream, data)
         })
     }
 
@@ -337,7 +336,7 @@ impl Normalizer {
             let is_noted = stream.noted.times.len() < MOST_TIMES;
             let is_usual = after == before || after == before + ONE_EVENT;
             if !is_noted || !is_usual || stream.host.has_several() {
-                let out = self.taken(py, stream)?;
+                let out = self.taken(py, stream, data)?;
                 return Ok((out, now).into_pyobject(py)?.into_any().unbind());
             }
             stream.noted.bytes += data.len();
@@ -346,10 +345,10 @@ impl Normalizer {
                 stream.noted.times.push(now);
             }
             if self.output == Output::Dict {
-                stream.core.release(&[]);
+                stream.core.release(&[], &[]);
                 return Ok(stream.host.take_chunk().unwrap_or_else(|| py.None()));
             }
-            if stream.is_empty() { Ok(py.None()) } else { self.taken(py, stream) }
+            if stream.is_empty() { Ok(py.None()) } else { self.taken(py, stream, data) }
         })
     }
 
@@ -367,7 +366,7 @@ impl Normalizer {
         self.with(py, |stream| {
             let host = &mut Attached { host: &mut stream.host, py };
             stream.core.close(failed, host, &mut stream.out)?;
-            self.taken(py, stream)
+            self.taken(py, stream, &[])
         })
     }
 

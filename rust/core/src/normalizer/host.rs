@@ -98,8 +98,9 @@ impl std::fmt::Debug for Model<'_> {
 pub trait Host {
     type Error;
 
-    /// Chunk output: take a normalised document. It is plain if all its integers fit 64 bits.
-    fn chunk(&mut self, document: &[u8], is_plain: bool) -> Result<(), Self::Error>;
+    /// Chunk output: take a normalised document, in pieces. It is plain if all its integers fit
+    /// 64 bits.
+    fn chunk(&mut self, document: &[&[u8]], is_plain: bool) -> Result<(), Self::Error>;
 
     /// Chunk output: take a document like a model, with this text in it.
     fn like(&mut self, model: &Model<'_>, text: &str) -> Result<(), Self::Error>;

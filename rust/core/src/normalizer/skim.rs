@@ -3,6 +3,7 @@
 use super::{Host, Model, Normalizer, Output};
 use crate::blocks::Span;
 use crate::documents::Document;
+use crate::events::make_room;
 use crate::kept::Kept;
 use crate::rules::Rules;
 use crate::scan::Text;
@@ -22,6 +23,12 @@ struct Event {
 }
 
 impl Event {
+    /// The event whose line starts at `start` of an input, if it is one that `find` knows.
+    fn at(input: &[u8], start: usize, find: impl FnOnce(&[u8]) -> Option<Found>) -> Option<Self> {
+        let data = input[start..].strip_prefix(FIELD)?;
+        Self::of(data, start, find(data)?)
+    }
+
     /// The event whose line starts at `start`, with `data` in it and behind it; None where it
     /// does not end there, or with line ends of two sorts, of which the framer knows more.
     fn of(data: &[u8], start: usize, found: Found) -> Option<Self> {
@@ -46,13 +53,30 @@ impl Normalizer {
             return Ok(());
         }
         while let Some(start) = self.framer.block_start() {
-            let Some(data) = self.framer.rest(start).strip_prefix(FIELD) else { break };
-            let Some(found) = self.templates.find(data) else { break };
-            let Some(event) = Event::of(data, start, found) else { break };
-            let Some(behind) = self.follow(event, host, out)? else { break };
+            let event = Event::at(self.framer.rest(0), start, |data| self.templates.find(data));
+            let Some(event) = event else { break };
+            let Some(behind) = self.follow(event, None, host, out)? else { break };
             self.framer.go_on_at(behind);
         }
         Ok(())
+    }
+
+    /// The same with `data` itself, between two events of which `at` is. Returns up to where
+    /// it was taken; what of it was not put out is at `passed`.
+    pub(super) fn skim_directly<H: Host>(
+        &mut self,
+        data: &[u8],
+        mut at: usize,
+        host: &mut H,
+        out: &mut Vec<u8>,
+    ) -> Result<usize, H::Error> {
+        self.passed = (at, at);
+        while let Some(event) = Event::at(data, at, |data| self.templates.find(data)) {
+            let Some(behind) = self.follow(event, Some(data), host, out)? else { break };
+            at = behind;
+            self.passed.1 = at;
+        }
+        Ok(at)
     }
 
     /// Decide a document by a template; whether one fits.
@@ -65,30 +89,32 @@ impl Normalizer {
         match self.templates.find(self.framer.bytes(span)) {
             Some(found) if found.end == span.1 - span.0 => {
                 let event = Event { document: span.0, found, behind: None };
-                Ok(self.follow(event, host, out)?.is_some())
+                Ok(self.follow(event, None, host, out)?.is_some())
             }
             _ => Ok(false),
         }
     }
 
     /// Decide a document, and the events behind it that are like it, as the template says that
-    /// was found last. Returns the place behind them; None, and nothing has changed, where the
-    /// first one is not for a template to decide.
+    /// was found last. They are in `fed`, or in the framer's buffer. Returns the place behind
+    /// them; None, and nothing has changed, where the first one is not for a template to decide.
     fn follow<H: Host>(
         &mut self,
         mut event: Event,
+        fed: Option<&[u8]>,
         host: &mut H,
         out: &mut Vec<u8>,
     ) -> Result<Option<usize>, H::Error> {
         let Self { framer, rules, templates, kept, .. } = self;
         let Some(template) = templates.first() else { return Ok(None) };
         let is_told = template.asks_for_text() || self.output == Output::Dict || kept.wants_all();
+        let input = fed.unwrap_or(framer.rest(0));
         let mut behind = None;
         let mut count = 0;
         let mut result = Ok(());
         while event.behind.is_none() || framer.fits(FIELD.len() + event.found.end) {
             let found = event.found;
-            let data = framer.bytes((event.document, event.document + found.end));
+            let data = &input[event.document..event.document + found.end];
             let text = match is_told.then(|| Template::text(data, found)) {
                 // What is no text, the ordinary way knows how to read.
                 Some(Err(_)) => break,
@@ -102,9 +128,17 @@ impl Normalizer {
             count += 1;
             behind = Some(event.behind.unwrap_or_default());
             if self.output == Output::Sse && template.is_edited() {
-                framer.make_room(out);
                 let place = (event.document, found);
-                self.flushed = template.edit(framer.rest(0), place, self.flushed, out);
+                let flushed = if fed.is_some() {
+                    // What was taken before is in the framer's buffer, and comes first.
+                    out.extend_from_slice(framer.bytes((self.flushed, framer.ready())));
+                    self.flushed = framer.ready();
+                    &mut self.passed.0
+                } else {
+                    &mut self.flushed
+                };
+                make_room(out, &input[*flushed..]);
+                *flushed = template.edit(input, place, *flushed, out);
             } else if self.output == Output::Dict {
                 let (serial, is_plain) = (template.serial, template.is_plain);
                 let model = Model { serial, parts: &|| template.parts(), is_plain };
@@ -116,10 +150,10 @@ impl Normalizer {
                     result = host.collect(kept.take());
                 }
             }
-            let next = event.behind.filter(|_| result.is_ok()).and_then(|start| {
-                let data = framer.rest(start).strip_prefix(FIELD)?;
-                Event::of(data, start, template.find(data)?)
-            });
+            let next = event
+                .behind
+                .filter(|_| result.is_ok())
+                .and_then(|start| Event::at(input, start, |data| template.find(data)));
             let Some(next) = next else { break };
             event = next;
         }
