@@ -161,7 +161,7 @@ def test_runs_say_what_each_event_says(
         """The same, with each event read by itself."""
 
         def __init__(self) -> None:
-            self.inner = DocumentReader(pure.decoder(None, None, True))
+            self.inner = DocumentReader(pure)
 
         def feed(self, part: bytes) -> list[dict[str, Any]]:
             # One byte at a time, no event is there as a whole.
@@ -171,8 +171,18 @@ def test_runs_say_what_each_event_says(
             return self.inner.close()
 
     parts = [raw[start:end] for start, end in pairwise(bounds)]
-    fast = DocumentReader(pure.decoder(None, None, True))
+    fast = DocumentReader(pure)
     assert added(parts, fast) == added([raw], Each())
+
+
+def test_a_byte_order_mark_is_one_only_at_the_start(engine: Engine) -> None:
+    """What decodes an event is made anew behind a blank line."""
+    mark, texts = b"\xef\xbb\xbf", ["a", "b", "c"]
+    first, second, third = (event(chunk({"content": text})) for text in texts)
+    reader = DocumentReader(choose(engine.NAME))
+    found = [made for part in (mark + first, mark + second, third) for made in reader.feed(part)]
+    assert [made["choices"][0]["delta"]["content"] for made in found] == ["a", "c"]
+    assert reader.close() == []
 
 
 @pytest.mark.parametrize("words", [["ha", "haha", "ha", "hahaha"], ["one", " two", " three"] * 9])

@@ -112,6 +112,14 @@ def test_without_an_index_the_position_names_a_choice(index: dict[str, Any]) -> 
     assert texts_of == {0: "aA", 1: "bB"}
 
 
+@pytest.mark.parametrize("ahead", range(10))
+def test_text_is_the_same_however_many_pieces_were_before(ahead: int) -> None:
+    """Pieces are packed some at a time: between the two halves of a character as well."""
+    pieces = ["x"] * ahead + ["\ud83d", "\ude42", "\ud83d", "y" * 100, "\u601d", "\udc80"] * 3
+    joined = "".join(pieces).encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+    assert of(*({"content": piece} for piece in pieces))["content"] == joined
+
+
 def test_the_finish_reason_is_the_last_that_means_an_end() -> None:
     accumulator = MessageAccumulator()
     for finish in (None, "null", "", "tool_calls", "stop", None, "null", ""):

@@ -20,6 +20,8 @@ PENDING_BYTES: Final = 4 * 1024
 
 _BOM: Final = b"\xef\xbb\xbf"
 _BLANK_LINE: Final = b"\n\n"
+_OBJECT: Final = b"data: {"
+_LABEL: Final = len(b"data: ")
 _LINE_ENDS: Final = (b"\n", b"\r")
 _FIRST_LINE_END: Final = re.compile(rb"[\r\n]")
 # Inside of a string of JSON, the quote behind the name would have a backslash before it.
@@ -60,7 +62,8 @@ class Collector:
         self._messages = MessageAccumulator(self._usage) if keep_message else None
         self._module = module
         self._documents: DocumentReader | None = None
-        self._pending: list[bytes] = []
+        # (A list where there are any: most streams wait, and one takes as much as a line.)
+        self._pending: list[bytes] | tuple[()] = ()
         self._pending_bytes = 0
         self._is_ended = False
         self._is_done = False  # [DONE] was among the documents
@@ -92,7 +95,10 @@ class Collector:
         if self._messages is None:
             data = self._with_usage(data)
         if data:
-            self._pending.append(data)
+            if self._pending:
+                self._pending.append(data)
+            else:
+                self._pending = [data]
             self._pending_bytes += len(data)
             if self._pending_bytes > PENDING_BYTES:
                 self._parse()
@@ -119,9 +125,9 @@ class Collector:
 
     def _parse(self) -> None:
         if self._pending:
-            data, self._pending, self._pending_bytes = b"".join(self._pending), [], 0
+            data, self._pending, self._pending_bytes = b"".join(self._pending), (), 0
             if self._documents is None:
-                self._documents = DocumentReader(self._module.decoder(None, None, True))
+                self._documents = DocumentReader(self._module)
             self.add_chunks(self._documents.feed(data))
         if self._is_ended and self._documents is not None:
             self.add_chunks(self._documents.close())
@@ -153,23 +159,28 @@ class DocumentReader:
 
     __slots__ = (
         "_decoder",
+        "_has_begun",
         "_held",
         "_is_at_start",
         "_is_body",
         "_is_done",
         "_is_json",
+        "_module",
         "_run",
     )
 
-    def __init__(self, decoder: DecoderEngine) -> None:
-        self._decoder = decoder
+    def __init__(self, module: Engine) -> None:
+        self._module = module
+        # What holds an event of which more is to come.
+        self._decoder: DecoderEngine | None = None
+        self._has_begun = False
         self._is_json: bool | None = None
         # Of JSON: what has no line end yet, or all of it once a line was no document.
-        self._held: list[bytes] = []
+        self._held: list[bytes] | None = None
         self._is_body = False
         self._is_done = False
         self._run: Run | None = None
-        self._is_at_start = False  # the decoder is behind a blank line
+        self._is_at_start = True  # an event begins: it is the first, or behind a blank line
 
     def feed(self, data: bytes) -> list[dict[str, Any]]:
         """Take the next bytes; return the documents that they completed."""
@@ -196,26 +207,42 @@ class DocumentReader:
             end = -1 if is_new else data.find(_BLANK_LINE, at)
             event = data[at:] if end < 0 else data[at : end + len(_BLANK_LINE)]
             at += len(event)
-            made = self._documents([text.encode() for _, text, _, _ in self._decoder.feed(event)])
+            made = self._documents(self._data(event))
             found += made
             if len(made) == 1 and self._is_at_start:
                 self._run, is_new = run_of(event, made[0], TEXT_KEYS), True
             self._is_at_start = event.endswith(_BLANK_LINE)
+        if self._is_at_start:
+            self._decoder = None
         return found
+
+    def _data(self, event: bytes) -> list[bytes]:
+        """The data of what the next bytes complete, mostly one event."""
+        has_begun, self._has_begun = self._has_begun, True
+        if self._is_at_start and event.startswith(_OBJECT) and _is_line(event):
+            return [event[_LABEL : -len(_BLANK_LINE)]]
+        decoder = self._decoder
+        if decoder is None:
+            decoder = self._decoder = self._module.decoder(None, None, True)
+            if has_begun:
+                decoder.feed(b"\n")  # behind it, a BOM is none
+        return [text.encode() for _, text, _, _ in decoder.feed(event)]
 
     def close(self) -> list[dict[str, Any]]:
         """End the input; return what its end completed. Nothing may follow."""
         if not self._is_json:
-            return self._documents([text.encode() for _, text, _, _ in self._decoder.close()])
-        held, self._held = b"".join(self._held), []
+            rest = [] if self._decoder is None else self._decoder.close()
+            return self._documents([text.encode() for _, text, _, _ in rest])
+        held, self._held = b"".join(self._held or ()), None
         whole = _document(held)
         return [whole] if whole is not None else _all_documents(held)
 
     def _json_lines(self, data: bytes) -> list[dict[str, Any]]:
-        self._held.append(data)
+        held = self._held = self._held or []
+        held.append(data)
         if self._is_body or b"\n" not in data:
             return []
-        lines = b"".join(self._held).split(b"\n")
+        lines = b"".join(held).split(b"\n")
         found = _all_documents(b"\n".join(lines[:-1]))
         self._is_body = not found and any(line.strip() for line in lines[:-1])
         if not self._is_body:
@@ -246,6 +273,11 @@ def documents_in(data: list[bytes], *, is_done: bool) -> tuple[list[dict[str, An
             if not is_done:
                 found += _all_documents(line)
     return found, is_done
+
+
+def _is_line(event: bytes) -> bool:
+    """Whether an event is one line and a blank one."""
+    return event.find(b"\n") == len(event) - len(_BLANK_LINE) and b"\r" not in event
 
 
 def _document(text: bytes) -> dict[str, Any] | None:

@@ -6,7 +6,7 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Protocol
 
 from .details import ReasoningDetails
@@ -76,6 +76,9 @@ class FragmentList(Protocol):
         ...
 
 
+_NO_TEXTS: Final[Mapping[str, list[str]]] = {}
+
+
 class Fields:
     """An object from its fragments; members stand in the order of their arrival.
 
@@ -87,7 +90,7 @@ class Fields:
     __slots__ = ("is_named", "members", "texts")
 
     def __init__(self, texts: Iterable[str] = (), *, is_named: bool = False) -> None:
-        self.texts: dict[str, list[str]] = {name: [] for name in texts}
+        self.texts: Mapping[str, list[str]] = {name: [] for name in texts} or _NO_TEXTS
         self.members: dict[str, Any] = {}
         self.is_named: bool = is_named
 

@@ -20,8 +20,11 @@ _TEXTS: Final = frozenset(TEXT_KEYS)
 # Members of a delta whose lists are increments. Of every other list the last one stays.
 LIST_KEYS: Final[tuple[str, ...]] = (PARTS_KEY, "annotations", "citations", "images")
 
-# So many increments of a text are joined at a time.
-_PIECES: Final = 16
+# With so many pieces of a text, or one of so many letters, they are packed. (Of many streams
+# most wait. A string of a few letters takes 50 bytes more than they do, and one with an emoji
+# in it four for each of its letters.)
+_PIECES: Final = 8
+_LONG: Final = 64
 
 
 class MessageAccumulator:
@@ -49,6 +52,8 @@ class MessageAccumulator:
         usage: Is given the chunks that hold usage, which takes less time than a pass of its
             own.
     """
+
+    __slots__ = ("_choices", "_usage")
 
     def __init__(self, usage: UsageAccumulator | None = None) -> None:
         self._choices: dict[int, _Message] = {}
@@ -98,8 +103,8 @@ class MessageAccumulator:
                     if type(value) is str and name in texts:
                         pieces = texts[name]
                         pieces.append(value)
-                        if len(pieces) >= _PIECES:
-                            merged.fold(name)
+                        if len(pieces) > _PIECES or len(value) > _LONG:
+                            _pack(pieces)
                     elif value is not None:
                         merged.add(name, value)
 
@@ -147,46 +152,44 @@ class _Message:
     """One choice's message.
 
     Attributes:
-        texts: The last increments of those of `TEXT_KEYS` that have come, to which the
-            accumulator adds by itself.
+        texts: The increments of those of `TEXT_KEYS` that have come, to which the accumulator
+            adds by itself; before them all that were packed, a bytearray.
         finished: See `MessageAccumulator.finish_reason`.
     """
 
-    __slots__ = ("_folded", "_lists", "_others", "finished", "texts")
+    __slots__ = ("_lists", "_others", "finished", "texts")
 
     def __init__(self) -> None:
-        self.texts: dict[str, list[str]] = {}
-        # The increments before those: a string of a few letters takes 50 bytes.
-        self._folded: dict[str, list[str]] = {}
+        self.texts: dict[str, list[Any]] = {}
         self.finished: str | None = None
-        self._lists: dict[str, FragmentList] = {}
-        self._others = Fields()
+        # Made when one comes: of many streams most wait, with texts only.
+        self._lists: dict[str, FragmentList] | None = None
+        self._others: Fields | None = None
 
     def finish(self, reason: object) -> None:
         """Take a ``finish_reason``."""
         if isinstance(reason, str) and reason not in UNFINISHED:
             self.finished = reason
 
-    def fold(self, name: str) -> None:
-        """Join the last increments of a text."""
-        pieces = self.texts[name]
-        self._folded.setdefault(name, []).append("".join(pieces))
-        pieces.clear()
-
     def add(self, name: str, value: Any) -> None:
         """Take a delta's member that is not null."""
         if isinstance(value, str) and name in _TEXTS:
-            self.texts.setdefault(name, []).append(value)
+            pieces = self.texts.setdefault(name, [bytearray()])
+            pieces.append(value)
+            if len(value) > _LONG:
+                _pack(pieces)
         elif isinstance(value, list) and name in LISTS:
-            if name not in self._lists:
-                self._lists[name] = LISTS[name]()
-            self._lists[name].extend(objects(value))
+            lists = self._lists = self._lists or {}
+            if name not in lists:
+                lists[name] = LISTS[name]()
+            lists[name].extend(objects(value))
         elif isinstance(value, list) and name in LIST_KEYS:
-            if not isinstance(self._others.members.get(name), list):
-                self._others.members[name] = []
-            self._others.members[name].extend(plain(value))
-        elif value != "":
-            self._others.update({name: plain(value)})
+            members = self._fields().members
+            if not isinstance(members.get(name), list):
+                members[name] = []
+            members[name].extend(plain(value))
+        elif value != "" and not (name == "role" and self._is_usual(value)):
+            self._fields().update({name: plain(value)})
 
     def replace(self, message: Mapping[str, Any]) -> None:
         """Take a whole message."""
@@ -194,7 +197,7 @@ class _Message:
             if name == "tool_calls" and isinstance(value, list):
                 self.add(name, [{**call, "index": n} for n, call in enumerate(objects(value))])
             elif isinstance(value, list):
-                self._others.members[name] = plain(value)
+                self._fields().members[name] = plain(value)
             elif value is not None:
                 self.add(name, value)
 
@@ -202,15 +205,38 @@ class _Message:
         """The message so far."""
         made: dict[str, Any] = {"role": "assistant", "content": None}
         for name in TEXT_KEYS:
-            text = join_text([*self._folded.get(name, ()), *self.texts.get(name, ())])
+            text = _text(self.texts[name]) if name in self.texts else ""
             if text:
                 made[name] = text
-        for name, value in self._others.built().items():
+        others = {} if self._others is None else self._others.built()
+        for name, value in others.items():
             if name == "role" or made.get(name) is None:
                 made[name] = value
-        made.update((name, merged.built()) for name, merged in self._lists.items())
+        if self._lists is not None:
+            made.update((name, merged.built()) for name, merged in self._lists.items())
         _remove(made, FLAG_PATH)
         return made
+
+    def _fields(self) -> Fields:
+        """Those members that are neither texts nor lists of fragments."""
+        if self._others is None:
+            self._others = Fields()
+        return self._others
+
+    def _is_usual(self, role: Any) -> bool:
+        """Whether a role is the one that a message has anyway."""
+        return role == "assistant" and type(role) is str and self._others is None
+
+
+def _pack(pieces: list[Any]) -> None:
+    """Pack the pieces of a text behind the first, which holds those that are packed."""
+    pieces[0] += "".join(pieces[1:]).encode("utf-8", "surrogatepass")
+    del pieces[1:]
+
+
+def _text(pieces: list[Any]) -> str:
+    """What pieces add up to."""
+    return join_text((pieces[0].decode("utf-8", "surrogatepass"), *pieces[1:]))
 
 
 def _remove(value: dict[str, Any], path: tuple[str, ...]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any, Final, Literal, NamedTuple, TypedDict
 
@@ -75,9 +76,14 @@ class Options(NamedTuple):
     @property
     def targets(self) -> tuple[str, ...]:
         """The keys that reasoning text is written to; the first is the leading one."""
-        if self.reasoning == "both":
-            return ("reasoning_content", "reasoning")
-        return (self.reasoning,)
+        return _TARGETS[self.reasoning]
+
+
+_TARGETS: Final[dict[str, tuple[str, ...]]] = {
+    "reasoning_content": ("reasoning_content",),
+    "reasoning": ("reasoning",),
+    "both": ("reasoning_content", "reasoning"),
+}
 
 
 class OptionsDict(TypedDict, total=False):
@@ -104,6 +110,8 @@ def make_options(given: Mapping[str, Any]) -> Options:
         TypeError: An unknown option, or a value of the wrong type.
         ValueError: A value of the right type that is not allowed.
     """
+    if not given:
+        return _DEFAULT
     unknown = sorted(set(given) - set(Options._fields))
     if unknown:
         raise TypeError(f"unknown option {unknown[0]!r}; options are {', '.join(Options._fields)}")
@@ -120,6 +128,15 @@ def make_options(given: Mapping[str, Any]) -> Options:
             raise TypeError(f"{option} must be a bool, not {_name(getattr(options, option))}")
     _limit("max_line_bytes", options.max_line_bytes)
     _limit("max_event_bytes", options.max_event_bytes)
+    return _shared(options)
+
+
+_DEFAULT: Final = Options()
+
+
+@lru_cache(maxsize=64)
+def _shared(options: Options) -> Options:
+    """One object for all streams with the same options."""
     return options
 
 

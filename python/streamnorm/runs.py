@@ -11,6 +11,7 @@ _STANDING: Final = frozenset({"role"})
 
 # What stands in a text of JSON: no escape of half a character, nothing that ends the string.
 _TEXT: Final = rb'[^"\\\x00-\x1f]*(?:\\["\\/bfnrt][^"\\\x00-\x1f]*)*'
+_ONE_TEXT: Final = re.compile(_TEXT)
 _BEHIND: Final = b"\n\n"
 
 
@@ -25,12 +26,11 @@ class Run:
         behind: What stands behind the text, to the blank line.
     """
 
-    __slots__ = ("_before", "_behind", "_pattern")
+    __slots__ = ("_before", "_behind")
 
     def __init__(self, before: bytes, behind: bytes) -> None:
         self._before = before
         self._behind = behind
-        self._pattern = re.compile(re.escape(before) + b"(" + _TEXT + b")" + re.escape(behind))
 
     def joined(self, data: bytes, start: int) -> tuple[bytes, int]:
         """The document that says what the events from *start* on say, as far as they are alike.
@@ -38,10 +38,17 @@ class Run:
         Returns:
             The document (empty if there is none), and where the first other event begins.
         """
-        match, texts, at = self._pattern.match, [], start
-        while found := match(data, at):
-            texts.append(found[1])
-            at = found.end()
+        # No pattern of the whole event: ids differ from stream to stream, and to compile one
+        # takes longer than many events do.
+        before, behind, match = self._before, self._behind, _ONE_TEXT.match
+        skipped, rest = len(before), len(behind)
+        texts, at = [], start
+        while data.startswith(before, at):
+            text = match(data, at + skipped)
+            if text is None or not data.startswith(behind, text.end()):
+                break
+            texts.append(text[0])
+            at = text.end() + rest
         if not texts or not _is_utf_8(texts):
             return b"", start
         document = self._before + b"".join(texts) + self._behind

@@ -7,7 +7,7 @@ version or a look-alike works as well.
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, Final, cast
 
 from . import captured, faults
@@ -47,14 +47,16 @@ class Source:
         TypeError: *given* has none of the shapes.
     """
 
-    __slots__ = ("_awaiting", "_closing", "_given", "_iterator", "_targets")
+    __slots__ = ("_awaiting", "_closing", "_given", "_iterator", "_read", "_targets")
 
     def __init__(self, given: object) -> None:
         if given is not None:
             _check(given)
         self._given = given
         self._iterator: object = None
-        self._targets: list[object] = []
+        # What gives its next item, bound once.
+        self._read: _Read | None = None
+        self._targets: Sequence[object] = ()
         self._closing = False
         self._awaiting = False
 
@@ -80,11 +82,11 @@ class Source:
         Not every source raises StopAsyncIteration here: of aiohttp's responses, what its own
         iterator would only pass on is read directly.
         """
-        if self._iterator is None:
+        if self._read is None:
             return None
         read = peek_at(_content(self._given), "readany")
         is_any = callable(read) and _is_of_aiohttp(self._given)
-        return cast(_Read, read) if is_any else self._iterator.__anext__  # type: ignore[attr-defined]
+        return cast(_Read, read) if is_any else self._read
 
     @property
     def headers(self) -> dict[str, str] | None:
@@ -113,7 +115,8 @@ class Source:
                 self._awaiting = False
         iterator = begin()
         self._iterator = iterator
-        return iterator.__anext__
+        self._read = iterator.__anext__
+        return self._read
 
     async def close(self) -> None:
         """Close the iterator, the source and what the source reads from.
@@ -132,11 +135,13 @@ class Source:
         if not self._closing:
             self._closing = True
             self._targets = self._holdings()
-        targets, self._targets = self._targets, []
+        targets, self._targets = self._targets, ()
+        busy: list[object] = []
         failed: BaseException | None = None
         for target in targets:
             if getattr(target, "ag_running", False) is True:
-                self._targets.append(target)
+                busy.append(target)
+                self._targets = busy
                 continue
             try:
                 await shut(target)

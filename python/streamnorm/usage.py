@@ -225,8 +225,11 @@ class UsageAccumulator:
     without choices, and in several places of one chunk.
     """
 
+    __slots__ = ("_raw",)
+
     def __init__(self) -> None:
-        self._raw: dict[str, Any] = {}
+        # Made for the first that is found: most streams wait without one.
+        self._raw: dict[str, Any] | None = None
 
     def add(self, chunk: Mapping[str, Any]) -> None:
         """Take the next chunk, or a body that was not streamed. It is not changed or kept."""
@@ -249,7 +252,7 @@ class UsageAccumulator:
 
     def usage(self) -> Usage:
         """What was said so far."""
-        raw = copy.deepcopy(self._raw)
+        raw = {} if self._raw is None else copy.deepcopy(self._raw)
         said = {name: _said(raw, name) for name in _ATTRIBUTES}
         if not any(found is not None and found[1] > 0 for found in said.values()):
             return Usage(raw=raw)
@@ -262,11 +265,14 @@ class UsageAccumulator:
         return Usage(**counts, cost=None if cost is None else cost[1], source="upstream", raw=raw)
 
     def _collect(self, chunk: Mapping[str, Any]) -> None:
+        raw = self._raw
+        if raw is None:
+            raw = self._raw = {}
         for place in PLACES:
             for found in _at(chunk, place.path):
                 found = _object(found)
                 if found is not None:
-                    _merge(self._raw, {place.under: found} if place.under else found)
+                    _merge(raw, {place.under: found} if place.under else found)
 
 
 # All that is read from usage objects; `Usage.visible` is not.

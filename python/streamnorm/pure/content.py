@@ -73,7 +73,7 @@ def is_flagged(delta: Mapping[str, Any]) -> bool:
 
 
 class ContentReader:
-    """Reads the content of the deltas of one stream; the state is of the choice."""
+    """Reads the content of deltas; the state is of the choice."""
 
     __slots__ = ("tags", "vocabulary")
 
@@ -173,7 +173,7 @@ class ContentReader:
     def _cast_shadow(self, state: ChoiceState, raw: list[str], answer: str) -> None:
         """Remember the delimited text that a field says as well, to put it back if it differs."""
         if not state.is_fielded or state.tags.mode != REASON or state.tags.flagged:
-            state.shadow = []
+            state.shadow = None
         elif answer:
             # White space before the opener went out.
             state.shadow = ["".join(raw)[len(answer) :]]
@@ -182,4 +182,10 @@ class ContentReader:
 
     def put_back(self, state: ChoiceState) -> None:
         """What looked delimited was the answer: look for no delimiters any more."""
-        state.tags.mode, state.tags.held, state.shadow = OFF, "", []
+        state.tags.mode, state.tags.held, state.shadow = OFF, "", None
+
+
+@lru_cache(maxsize=64)
+def reader_of(options: Options) -> ContentReader:
+    """The reader of all streams with these options."""
+    return ContentReader(options)

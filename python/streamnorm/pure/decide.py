@@ -95,12 +95,13 @@ def edit_values(documents: Documents, values: list[bytes]) -> tuple[list[bytes],
     made, count, fault = _in_order(documents, split, documents.edit, held)
     # Data lines that are one document together are taken together.
     if split[0] is not values[0]:
-        documents.before += [document.replace(b"\n", b" ") for document in made[:-1]]
+        ahead = (document.replace(b"\n", b" ") for document in made[:-1])
+        documents.before = [*documents.before, *ahead]
         lines = made[-1].split(b"\n")
         return lines + [b""] * (len(values) - len(lines)), fault
     if len(made) != count:
         # Documents that its lines have no room for go out before it.
-        documents.before += made[:-1]
+        documents.before = [*documents.before, *made[:-1]]
         made = [made[-1]] + [b""] * (count - 1)
     return made + values[count:], fault
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Literal
 
 from .._json import dumps, loads
-from ..dialects import DONE_MARK, ENVELOPE, TERMINALS, VAGUE_FINISHES
+from ..dialects import DONE_MARK, ENVELOPE, SOURCES, TERMINALS, VAGUE_FINISHES
 from ..options import Options
 from . import plans, resync, splice, split, whole
 from .edits import NOTHING
 from .ends import index_of, is_error, is_finish, stands
-from .rules import Rules, count
+from .rules import Rules
 from .scan import items, last, members, start_of
 from .state import MAX_CHOICES
 
@@ -65,8 +65,9 @@ class Documents:
         self.visible: bool = False
         self.count: int = 0
         self.malformed: int = 0
-        self.finishes: dict[int, str] = {}
-        self.before: list[bytes] = []
+        # (Made for the first.)
+        self.finishes: dict[int, str] | None = None
+        self.before: Sequence[bytes] = ()
         # The last document after which something was held back.
         self._last: bytes | dict[str, Any] | None = None
         self.is_whole: bool = is_response
@@ -164,7 +165,7 @@ class Documents:
         if self.is_response or self.has_deltas or not whole.is_whole(value):
             return False
         self.was_whole = True
-        count(self.rules.tally.repairs, whole.REPAIR)
+        self.rules.tally.add("repairs", whole.REPAIR)
         return True
 
     def _parts(
@@ -198,7 +199,7 @@ class Documents:
             held = self.flush(is_end=is_end)
             made.extend([form(held)] if isinstance(held, bytes) else [])
 
-        count(self.rules.tally.repairs, GLUED)
+        self.rules.tally.add("repairs", GLUED)
         self.malformed += found.lost
         for document in found.documents:
             new, fault = normalise(document)
@@ -282,6 +283,8 @@ class Documents:
 
     def note_finish(self, index: int, reason: str) -> None:
         """Remember the ``finish_reason`` of a choice."""
+        if self.finishes is None:
+            self.finishes = {}
         if index in self.finishes or len(self.finishes) < MAX_CHOICES:
             self.finishes[index] = reason
 
@@ -357,20 +360,20 @@ def counts_of(documents: Documents) -> dict[str, Any]:
     """The counters of the report, by index in `SOURCES`, and what was put out and how it ended."""
     tally = documents.rules.tally
     return {
-        "carried": tally.carried,
-        "remaps": tally.remaps,
-        "removed": tally.removed,
-        "mirrored": tally.mirrored,
-        "repeated": tally.repeated,
-        "conflicts": tally.conflicts,
-        "families": {family_name(documents, i): n for i, n in tally.families.items()},
-        "repairs": tally.repairs,
-        "notices": tally.notices,
+        "carried": {i for i in range(len(SOURCES)) if tally.carried >> i & 1},
+        "remaps": tally.of("remaps"),
+        "removed": tally.of("removed"),
+        "mirrored": tally.of("mirrored"),
+        "repeated": tally.of("repeated"),
+        "conflicts": tally.of("conflicts"),
+        "families": {family_name(documents, i): n for i, n in tally.of("families").items()},
+        "repairs": tally.of("repairs"),
+        "notices": tally.of("notices"),
         "events": documents.count,
         "malformed": documents.malformed,
         "declined": 0,
         "complete": documents.complete,
-        "finishes": dict(documents.finishes),
+        "finishes": dict(documents.finishes or {}),
         "visible": documents.visible,
         "reasoning": documents.rules.reasoning_seen,
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from .tool_calls import ToolEdit
 
@@ -48,22 +48,33 @@ NOTHING: Final = Decision([], [], False)
 VISIBLE: Final = Decision([], [], True)
 
 
-class Tally:
-    """Counts of what was done, by the name of the source."""
+# What is counted: names in a report's words; `families` by tag family (-1 where the prompt
+# opened it), `repairs` and `notices` by name, the others by the index of the source.
+Counted = Literal[
+    "remaps", "removed", "mirrored", "families", "repeated", "conflicts", "repairs", "notices"
+]
 
-    __slots__ = (
-        "carried", "conflicts", "families", "mirrored", "notices", "remaps", "removed", "repairs",
-        "repeated",
-    )  # fmt: skip
+
+class Tally:
+    """Counts of what was done.
+
+    Attributes:
+        carried: Sources that gave text, a bit for each.
+        counts: By what is counted, and of what. (One dict: of many streams most wait, with
+            one or two counts.)
+    """
+
+    __slots__ = ("carried", "counts")
 
     def __init__(self) -> None:
-        self.carried: set[int] = set()
-        self.remaps: dict[int, int] = {}
-        self.removed: dict[int, int] = {}
-        self.mirrored: dict[int, int] = {}
-        self.repeated: dict[int, int] = {}
-        self.conflicts: dict[int, int] = {}
-        # Deltas by the tag family that their reasoning stood in; -1 where the prompt opened it.
-        self.families: dict[int, int] = {}
-        self.repairs: dict[str, int] = {}
-        self.notices: dict[str, int] = {}
+        self.carried: int = 0
+        self.counts: dict[tuple[Counted, Any], int] = {}
+
+    def add(self, counted: Counted, key: int | str) -> None:
+        """Count one."""
+        entry = counted, key
+        self.counts[entry] = self.counts.get(entry, 0) + 1
+
+    def of(self, counted: Counted) -> dict[Any, int]:
+        """The counts of one kind, in a new dict."""
+        return {key: number for (kind, key), number in self.counts.items() if kind == counted}

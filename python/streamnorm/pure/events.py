@@ -26,6 +26,11 @@ HEAD_OF_LINE: Final = 9
 _ERROR_FIELD: Final = b"error"
 
 
+# What stands for the head once nobody will ask for it.
+_SEEN: Final = b" " * HEAD_BYTES
+# Between two blocks: nothing is ever put into it.
+_NONE: Final = Block()
+
 Unit = Literal["line", "event"]
 
 
@@ -61,6 +66,9 @@ class Framer:
         "held", "last_event_id", "refused", "retry", "room", "saw_unknown",
     )  # fmt: skip
 
+    # What a read completes, as long as it is looked at. (Of many streams most wait.)
+    _out: list[Item]
+
     def __init__(
         self, max_line: int | None, max_event: int | None, *, keep_raw: bool, sniff: bool
     ) -> None:
@@ -70,7 +78,7 @@ class Framer:
         self._max_line = max_line
         self._max_event = max_event
         self._keep_raw = keep_raw
-        self._block = Block()
+        self._block = _NONE
         # Undecided until the first byte that is not white space: an object or a list
         # cannot begin an event stream.
         # In "markup" (HTML, XML) nothing is read but the head.
@@ -88,12 +96,11 @@ class Framer:
         self.last_event_id: bytes = b""
         self._id: bytes | None = None
         self.retry: bytes | None = None
-        self.head: bytes = b""
+        self.head: bytes = b"" if sniff else _SEEN
         self.saw_unknown: bool = False
         self._saw_field = False
         # Lines of the read in which a limit was passed; see `drain`.
         self._unread = b""
-        self._out: list[Item] = []
 
     def feed(self, data: bytes) -> list[Item]:
         """Take the next bytes; return what they completed, in order."""
@@ -128,7 +135,12 @@ class Framer:
         if len(self.head) == HEAD_BYTES:
             self.refused = self.head
 
+    def forget_head(self) -> None:
+        """Nobody will ask for the head: there was an event."""
+        self.head = _SEEN
+
     def _fed(self, data: bytes) -> list[Item]:
+        self._out = []
         self.room = 0
         late, lines = self._splitter.feed(data)
         if late:
@@ -158,6 +170,7 @@ class Framer:
             return []
         if self._first:
             self._fed(self._first)
+        self._out = []
         self.room = 0
         tail = self._splitter.take()
         if tail or self._skipping:
@@ -172,7 +185,7 @@ class Framer:
         """Remove and return the bytes that are held of an unfinished block."""
         self.room = 0
         held = b"".join(self._block.lines) + self._unread + self._splitter.take()
-        self._block = Block()
+        self._block = _NONE
         return held
 
     @property
@@ -191,7 +204,8 @@ class Framer:
         return self._splitter.after_cr and self._block.size == 0
 
     def _taken(self) -> list[Item]:
-        out, self._out = self._out, []
+        out = self._out
+        del self._out
         return out
 
     def _line(self, line: bytes) -> None:
@@ -240,6 +254,8 @@ class Framer:
         if text[:1] == b":":
             self._raw(line)
             return
+        if block is _NONE:
+            block = self._block = Block()
         name, _, value = text.partition(b":")
         if value[:1] == b" ":
             value = value[1:]
@@ -313,7 +329,7 @@ class Framer:
                 self._out.append(piece)
 
     def _dispatch(self) -> None:
-        block, self._block = self._block, Block()
+        block, self._block = self._block, _NONE
         if self._id is not None:
             self.last_event_id = self._id
         if block.kind == "body":

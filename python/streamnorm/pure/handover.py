@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from .._json import loads
@@ -41,7 +42,8 @@ class HandOver:
         # Most streams never need the reference: what it is made of would be the larger part
         # of what a waiting stream costs.
         self._made: Documents | None = None
-        self._early: dict[int, str] = {}
+        # Made for the first.
+        self._early: dict[int, str] | None = None
 
     @property
     def documents(self) -> Documents:
@@ -49,19 +51,22 @@ class HandOver:
         made = self._made
         if made is None:
             made = self._made = Documents(self._options)
-            made.finishes, self._early = self._early, {}
+            made.finishes, self._early = self._early, None
         return made
 
     @property
     def finishes(self) -> dict[int, str]:
         """See `Documents.finishes`."""
-        return self._early if self._made is None else self._made.finishes
+        return (self._early if self._made is None else self._made.finishes) or {}
 
     def note_finish(self, index: int, reason: str) -> None:
         """See `Documents.note_finish`."""
-        finishes = self.finishes
-        if index in finishes or len(finishes) < MAX_CHOICES:
-            finishes[index] = reason
+        if self._made is not None:
+            self._made.note_finish(index, reason)
+            return
+        early = self._early = self._early or {}
+        if index in early or len(early) < MAX_CHOICES:
+            early[index] = reason
 
     def counts(self) -> dict[str, Any] | None:
         """The counters of what was decided here; None where nothing was."""
@@ -74,7 +79,7 @@ class HandOver:
         output: Output,
         states: list[tuple[int, ExportedState]] | None,
         before: tuple[bytes, bool, bool],
-    ) -> tuple[list[bytes], list[Any], FaultFacts | None, Facts]:
+    ) -> tuple[Sequence[bytes], list[Any], FaultFacts | None, Facts]:
         """Decide one event.
 
         Args:
@@ -124,7 +129,7 @@ class HandOver:
             documents.was_whole,
             documents.ends,
         )
-        first, documents.before = documents.before, []
+        first, documents.before = documents.before, ()
         return first, made, fault, facts
 
     def _put_out(self, output: Output, made: list[Any], *, is_end: bool) -> None:
@@ -132,7 +137,7 @@ class HandOver:
         held = self.documents.flush(is_end=is_end)
         if isinstance(held, bytes):
             if output == "sse":
-                self.documents.before.insert(0, held)
+                self.documents.before = [held, *self.documents.before]
             else:
                 made.insert(0, loads(held))
 

@@ -334,6 +334,8 @@ class Normalizer:
         malformed, is_first = documents.malformed, documents.count == 0
         stray = block.stray if block.has_error and kind not in ("stray", "error") else []
         made, fault = decide(documents, kind, values, self._output, stray)
+        if is_first and documents.count:
+            self._framer.forget_head()
         # Clients raise at half an event and never see what comes behind it.
         is_half = kind == "tail" and documents.malformed > malformed
         if fault is not None and fault[0] == "truncated" and documents.complete:
@@ -344,7 +346,7 @@ class Normalizer:
                 fault = ("not_sse", head)
         if self._output == "sse" and block.kind != "event" and is_first and documents.was_whole:
             self._is_framed = True
-        first, documents.before = documents.before, []
+        first, documents.before = documents.before, ()
         if fault is not None or kind == "last" or is_half:
             self._flush(is_end=kind == "last" and fault is None)
         if not self._is_framed:
@@ -354,7 +356,7 @@ class Normalizer:
         elif kind in ("stray", "error"):
             self._verbatim(block)
         elif self._is_framed:
-            self._frame(block, first + made)
+            self._frame(block, [*first, *made])
         else:
             self._out += replaced(block, made)
         self.fault = fault

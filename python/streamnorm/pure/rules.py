@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from ..dialects import CONTENT, PARTS_KEY, SOURCES, TARGETS, VAGUE_FINISHES, Source
 from ..options import Options
-from .content import PARTS, TAG, ContentReader, Reading
+from .content import PARTS, TAG, ContentReader, Reading, reader_of
 from .edits import NOTHING, VISIBLE, Decision, Edit, Tally
 from .state import MAX_CHOICES, ChoiceState, fresh_part, is_echo, is_echoed
 from .texts import is_empty_object, is_represented, text_of
@@ -31,10 +31,6 @@ VAGUE_FINISH: Final = "stop_beside_tool_calls"
 def _aliases_of(targets: tuple[str, ...]) -> tuple[int, ...]:
     """Sources of plain text under other names than the output's."""
     return tuple(i for i, s in enumerate(SOURCES) if s.shape == "text" and s.key not in targets)
-
-
-def count(counter: dict[Any, int], key: Any) -> None:
-    counter[key] = counter.get(key, 0) + 1
 
 
 def texts_of(delta: Mapping[str, Any]) -> dict[int, str]:
@@ -72,7 +68,7 @@ class Rules:
             i for i, s in enumerate(SOURCES) if s.shape == "text" and s.key == self._targets[0]
         )
         self._aliases = _aliases_of(self._targets)
-        self.content: ContentReader = ContentReader(options)
+        self.content: ContentReader = reader_of(options)
         self.states: dict[int, ChoiceState] = {}
         self.tally: Tally = Tally()
         self.reasoning_seen: bool = False
@@ -109,7 +105,9 @@ class Rules:
         state = known or self.new_state(index)
         if texts and not state.is_fielded:
             state.is_fielded = True
-            state.cursors.setdefault(TAG, state.length if state.leader == TAG else 0)
+            # (No cursor says as much as one at the start.)
+            if state.leader == TAG:
+                state.cursors.setdefault(TAG, state.length)
         reading = None
         if not is_plain:
             # A choice that is not remembered holds nothing back.
@@ -140,12 +138,12 @@ class Rules:
         state = self.states.get(index)
         calls = delta.get(CALLS) if isinstance(delta, dict) else None
         if (isinstance(calls, list) and calls) or (state is not None and state.calls.calls):
-            count(self.tally.notices, VAGUE_FINISH)
+            self.tally.add("notices", VAGUE_FINISH)
 
     def _repair(self, state: ChoiceState, calls: list[Any], is_message: bool) -> list[ToolEdit]:
         if is_message:
-            return repair_message(calls, self._repairs, self.tally.repairs)
-        return repair(state.calls, calls, self._repairs, self.tally.repairs)
+            return repair_message(calls, self._repairs, self.tally.add)
+        return repair(state.calls, calls, self._repairs, self.tally.add)
 
     def _decide(
         self,
@@ -161,29 +159,31 @@ class Rules:
             if reading.reasoning:
                 texts[reading.source] = reading.reasoning
             elif reading.is_cut:
-                count(self.tally.removed, reading.source)
+                self.tally.add("removed", reading.source)
         if not texts:
             if reading is not None and reading.is_closed and not is_echoed(state, TAG):
-                count(self.tally.conflicts, TAG)
+                self.tally.add("conflicts", TAG)
                 reading = self._refuse(state, reading)
             return self._content_edits(delta, reading) + self._drop_empty(delta), reading
         # Delimited text counts once it is known not to be the answer.
-        self.tally.carried.update(i for i in texts if i != TAG)
+        for i in texts:
+            if i != TAG:
+                self.tally.carried |= 1 << i
         lead, fresh, repeats = self._lead(state, texts, final)
         edits: list[Edit] = []
         if lead >= 0:
             written = self._write(delta, lead, (texts[lead], fresh), repeats, reading, is_message)
             if written is None:
                 # Every output key holds something that must stay: so does this text.
-                count(self.tally.conflicts, lead)
+                self.tally.add("conflicts", lead)
                 if reading is not None and reading.reasoning:
                     reading = self._refuse(state, reading)
                 return self._content_edits(delta, reading) + self._drop_empty(delta), reading
             edits += written
             self.reasoning_seen = True
             if reading is not None and lead == reading.source == TAG:
-                self.tally.carried.add(TAG)
-                count(self.tally.families, reading.family)
+                self.tally.carried |= 1 << TAG
+                self.tally.add("families", reading.family)
             state.emit(lead, fresh, is_all=fresh == texts[lead])
         for i, text in texts.items():
             if i == lead:
@@ -197,7 +197,7 @@ class Rules:
                 edits += self._drop_other(delta, i, text, mirrored, i in repeats, lead)
         if reading is not None and reading.is_closed and not is_echoed(state, TAG):
             # It only begins like the field's text: the answer speaks of delimiters.
-            count(self.tally.conflicts, TAG)
+            self.tally.add("conflicts", TAG)
             reading = self._refuse(state, reading)
         is_renamed = any(e.op == "rename" and e.key == CONTENT for e in edits)
         if not is_renamed:
@@ -217,7 +217,7 @@ class Rules:
         if reading.kept:
             edits.append(Edit("parts", CONTENT, PARTS_KEY, positions=reading.kept))
         if isinstance(content, list):
-            count(self.tally.repairs, "content_list")
+            self.tally.add("repairs", "content_list")
         return edits
 
     def _drop_read(
@@ -225,13 +225,13 @@ class Rules:
     ) -> Reading:
         """Reasoning of the content that did not lead: the same again, or put back."""
         if mirrored:
-            count(self.tally.mirrored, reading.source)
+            self.tally.add("mirrored", reading.source)
         elif repeated:
-            count(self.tally.repeated, reading.source)
+            self.tally.add("repeated", reading.source)
         else:
-            count(self.tally.conflicts, reading.source)
+            self.tally.add("conflicts", reading.source)
             return self._refuse(state, reading)
-        self.tally.carried.add(reading.source)
+        self.tally.carried |= 1 << reading.source
         return reading
 
     def _refuse(self, state: ChoiceState, reading: Reading) -> Reading:
@@ -341,7 +341,7 @@ class Rules:
         else:
             edits += [Edit("prepend", "", name, value) for name in missing]
         if edits:
-            count(self.tally.remaps, lead)
+            self.tally.add("remaps", lead)
         return edits
 
     def _is_mirror(self, state: ChoiceState, source: int, text: str, led: tuple[str, ...]) -> bool:
@@ -407,11 +407,11 @@ class Rules:
         """Remove a member that says the same as the leader, or the same again."""
         source = SOURCES[i]
         if mirrored:
-            count(self.tally.mirrored, i)
+            self.tally.add("mirrored", i)
         elif repeated:
-            count(self.tally.repeated, i)
+            self.tally.add("repeated", i)
         else:
-            count(self.tally.conflicts, i)
+            self.tally.add("conflicts", i)
             return []
         if source.key in self._targets:
             # With a leader the key has been written; without one it would say it twice.
@@ -427,11 +427,11 @@ class Rules:
         for i in self._aliases:
             key = SOURCES[i].key
             if key in delta and (delta[key] is None or delta[key] == ""):
-                count(self.tally.removed, i)
+                self.tally.add("removed", i)
                 edits.append(Edit("drop", key))
         for i, key in _OBJECT_KEYS:
             # An object with an empty text and nothing else: clients that expect a text break.
             if key not in self._targets and is_empty_object(delta.get(key)):
-                count(self.tally.removed, i)
+                self.tally.add("removed", i)
                 edits.append(Edit("drop", key))
         return edits

@@ -19,6 +19,8 @@ SURE_LENGTH: Final = 8
 MAX_CHOICES: Final = 256
 
 _SPACE: Final = " \t\r\n"
+# Stands for a text that has not begun; never changed.
+_NOTHING: Final = bytearray()
 
 
 # leader, length, fragments, last, forgotten, cursors, whole
@@ -47,8 +49,8 @@ class ChoiceState:
     """
 
     __slots__ = (
-        "_parts", "calls", "cursors", "finish", "forgotten", "fragments", "is_fielded", "last",
-        "leader", "length", "shadow", "tags",
+        "_calls", "_cursors", "_packed", "_parts", "finish", "forgotten", "fragments",
+        "is_fielded", "last", "leader", "length", "shadow", "tags",
     )  # fmt: skip
 
     def __init__(self, vocabulary: Vocabulary) -> None:
@@ -56,20 +58,56 @@ class ChoiceState:
         self.length: int = 0
         self.fragments: int = 0
         self.last: int = 0
-        self.cursors: dict[int, int | None] = {}
         self.forgotten: bool = False
-        self._parts: list[str] = []
+        # The text so far: packed, until somebody asks for it. (Of many streams most wait, and
+        # one emoji makes a string four times as long.)
+        self._packed: bytearray = _NOTHING
+        self._parts: list[str] | None = None
         self.tags: TagState = TagState(vocabulary)
         self.is_fielded: bool = False
-        self.shadow: list[str] = []
-        self.calls: CallState = CallState()
+        self.shadow: list[str] | None = None
         self.finish: str = ""
+        self._cursors: dict[int, int | None] | None = None
+        self._calls: CallState | None = None
+
+    # Few choices need these: they are made when they are asked for.
+
+    @property
+    def cursors(self) -> dict[int, int | None]:
+        """See the class."""
+        if self._cursors is None:
+            self._cursors = {}
+        return self._cursors
+
+    @property
+    def calls(self) -> CallState:
+        """See the class."""
+        if self._calls is None:
+            self._calls = CallState()
+        return self._calls
 
     def whole(self) -> str:
         """All that was emitted."""
-        if len(self._parts) > 1:
-            self._parts = ["".join(self._parts)]
-        return self._parts[0] if self._parts else ""
+        parts = self._parts
+        if parts is None:
+            parts = [self._packed.decode("utf-8", "surrogatepass")]
+            # Who asks once asks with every event.
+            self._parts, self._packed = parts, _NOTHING
+        elif len(parts) > 1:
+            parts = self._parts = ["".join(parts)]
+        return parts[0]
+
+    def _keep(self, text: str) -> None:
+        """Remember *text* behind what was emitted."""
+        if self.length > REPEAT_MEMORY:
+            self.forgotten = True
+            self._packed, self._parts = _NOTHING, [""]
+        elif self._parts is not None:
+            self._parts.append(text)
+        elif self._packed is _NOTHING:
+            self._packed = bytearray(text.encode("utf-8", "surrogatepass"))
+        else:
+            self._packed += text.encode("utf-8", "surrogatepass")
 
     def is_all(self, text: str) -> bool:
         """Whether *text* is all that was emitted."""
@@ -84,11 +122,7 @@ class ChoiceState:
         self.fragments += 1
         self.last = len(text)
         self.length += len(text)
-        if self.length > REPEAT_MEMORY:
-            self.forgotten = True
-            self._parts.clear()
-        if not self.forgotten:
-            self._parts.append(text)
+        self._keep(text)
 
     def emit_more(self, texts: list[str]) -> None:
         """As `emit` for each of *texts*, which are all the text of the source that leads."""
@@ -96,11 +130,7 @@ class ChoiceState:
         self.fragments += len(texts)
         self.last = len(texts[-1])
         self.length += len(joined)
-        if self.length > REPEAT_MEMORY:
-            self.forgotten = True
-            self._parts.clear()
-        if not self.forgotten:
-            self._parts.append(joined)
+        self._keep(joined)
 
     def export(self) -> ExportedState:
         """The state as plain values, for the engine that hands one event over."""
@@ -109,7 +139,7 @@ class ChoiceState:
             self.leader, self.length, self.fragments, self.last, self.forgotten, cursors,
             self.whole(),
         )  # fmt: skip
-        shadow = "".join(self.shadow)
+        shadow = "".join(self.shadow or ())
         return (
             text, self.tags.export(), self.is_fielded, shadow, self.calls.export(), self.finish,
         )  # fmt: skip
@@ -120,13 +150,13 @@ class ChoiceState:
         self = cls(vocabulary)
         text, tags, self.is_fielded, shadow, calls, self.finish = state
         self.leader, self.length, self.fragments, self.last, self.forgotten, cursors, whole = text
-        self.cursors = dict(cursors)
+        self._cursors = dict(cursors)
         if whole:
-            self._parts.append(whole)
+            self._parts = [whole]
         self.tags.load(tags)
         if shadow:
-            self.shadow.append(shadow)
-        self.calls = CallState.load(calls)
+            self.shadow = [shadow]
+        self._calls = CallState.load(calls)
         return self
 
 

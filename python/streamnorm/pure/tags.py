@@ -46,7 +46,7 @@ class TagState:
     """
 
     __slots__ = (
-        "code", "family", "flagged", "has_ends", "held", "in_text", "is_shadowed", "line_start",
+        "_code", "family", "flagged", "has_ends", "held", "in_text", "is_shadowed", "line_start",
         "mode", "trims",
     )  # fmt: skip
 
@@ -62,7 +62,18 @@ class TagState:
         self.flagged: bool = False
         self.in_text: bool = False
         self.is_shadowed: bool = False
-        self.code: CodeState = CodeState()
+        self._code: CodeState | None = None
+
+    @property
+    def code(self) -> CodeState:
+        """See the class. (Made when it is asked for.)"""
+        if self._code is None:
+            self._code = CodeState()
+        return self._code
+
+    def begin_code(self) -> None:
+        """An answer begins, outside of code."""
+        self._code = None
 
     def export(self) -> ExportedTags:
         """The state as plain values, for the engine that hands one event over."""
@@ -205,7 +216,7 @@ class TagReader:
             state.mode, state.has_ends = ANSWER, mark.action == "final"
             state.has_ends = state.has_ends and bool(self.vocabulary.ends[mark.family])
             state.trims = state.has_ends and self._trim
-            state.code = CodeState()
+            state.begin_code()
 
     def _reason(
         self, state: TagState, buffer: str, at: int, final: bool, reasoning: list[str]

@@ -30,17 +30,19 @@ from __future__ import annotations
 
 import re
 import sys
+from functools import lru_cache
 from typing import Any, Final
 
 from .._json import inner_text, inner_texts, loads, plain_text
 from ..options import Options
 from . import plans
+from .chunk import Chunk
 from .content import TAG
 from .documents import Documents, Output
+from .edits import Counted
 from .marks import MarkSet
 from .slots import (
     PROBE,
-    PROBE_TEXT,
     Found,
     find,
     is_constant,
@@ -49,6 +51,7 @@ from .slots import (
     parts_of,
     says,
 )
+from .state import ChoiceState
 
 # Templates that one stream keeps; 0 switches them off.
 MOST: int = 4
@@ -61,7 +64,10 @@ _MOST_BYTES: Final = 16 * 1024
 _TRIES: Final = 48
 _PRICE: Final = 7
 _PAUSE: Final = 32
-_NONE: Final[dict[Any, int]] = {}
+# What is counted as a matter of course.
+_USUAL: Final = frozenset(("remaps", "removed", "mirrored", "families"))
+# (Of what, see `edits.Tally`; how much.)
+_Count = tuple[tuple[Counted, Any], int]
 # Texts that wait to be remembered: at the first, and at so many, those before are.
 _PAUSES: Final = (0, 8)
 
@@ -73,59 +79,18 @@ _RARE: Final = bytes(range(0x20)) + b"\\"
 _SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
-class _Chunk:
-    """What becomes of an event in chunk output; no two chunks share what can be changed."""
-
-    __slots__ = ("_choice", "_delta", "_key", "_more", "_top")
-
-    def __init__(self, chunk: dict[str, Any]) -> None:
-        self._top: dict[str, Any] = chunk
-        self._choice: dict[str, Any] = chunk["choices"][0]
-        self._delta: dict[str, Any] = self._choice["delta"]
-        slots = [key for key in self._delta if self._delta[key] == PROBE_TEXT]
-        self._key: str = slots[0]
-        # (level, key, value) of all else that is not the same object in every chunk.
-        self._more: list[tuple[int, str, Any]] = [
-            (level, key, value)
-            for level, holder in enumerate((self._top, self._choice, self._delta))
-            for key, value in holder.items()
-            if key in slots[1:] or type(value) in (dict, list)
-            if value is not self._delta and (level > 0 or key != "choices")
-        ]
-
-    def make(self, text: str) -> dict[str, Any]:
-        """A chunk with *text* in the slots."""
-        delta = self._delta.copy()
-        delta[self._key] = text
-        choice = self._choice.copy()
-        choice["delta"] = delta
-        top = self._top.copy()
-        top["choices"] = [choice]
-        if self._more:
-            levels = (top, choice, delta)
-            for level, key, value in self._more:
-                levels[level][key] = _copied(value, text)
-        return top
-
-
-def _copied(value: Any, text: str) -> Any:
-    if type(value) is dict:
-        return {key: _copied(member, text) for key, member in value.items()}
-    if type(value) is list:
-        return [_copied(item, text) for item in value]
-    return text if value == PROBE_TEXT else value
-
-
 class Template:
     """One event that was learned.
 
     Attributes:
-        found: What it was.
+        state: Of its choice.
+        source: See `slots.Found`.
+        mirrors: See `slots.Found`.
         family: Of the reasoning in which it stands.
         head: The event up to the first slot.
         start: Bytes of it.
-        rests: What follows each slot; the last has the end of the event.
-        rest: The same where there is one slot; None where there are more.
+        rest: What follows the slot, to the end of the event; None where there are more slots.
+        rests: What follows each slot, where there are more.
         rare: Bytes for which a slot has to be looked at; the closing quote is none of them.
         emits: Its text is remembered as emitted.
         firsts: Finds what a closer may begin with; None where that does not matter.
@@ -137,23 +102,25 @@ class Template:
     """
 
     __slots__ = (
-        "chunk", "counters", "emits", "family", "firsts", "found", "head", "hits", "pieces", "rare",
-        "rest", "rests", "start", "texts",
+        "chunk", "counters", "emits", "family", "firsts", "head", "hits", "mirrors", "pieces",
+        "rare", "rest", "rests", "source", "start", "state", "texts",
     )  # fmt: skip
 
     def __init__(self, found: Found, framed: list[bytes]) -> None:
-        self.found: Found = found
+        self.state: ChoiceState = found.state
+        self.source: int = found.source
+        self.mirrors: tuple[int, ...] = found.mirrors
         self.family: int = found.state.tags.family
         self.emits: bool = found.source >= 0
         self.head: bytes = framed[0]
         self.start: int = len(self.head)
-        self.rests: list[bytes] = framed[1:]
         self.rest: bytes | None = framed[1] if len(framed) == 2 else None
+        self.rests: tuple[bytes, ...] = () if self.rest else tuple(framed[1:])
         self.rare: bytes = _RARE
         self.firsts: re.Pattern[str] | None = None
-        self.pieces: list[bytes] | None = None
-        self.chunk: _Chunk | None = None
-        self.counters: list[tuple[dict[Any, int], Any, int]] = []
+        self.pieces: tuple[bytes, ...] | None = None
+        self.chunk: Chunk | None = None
+        self.counters: tuple[_Count, ...] = ()
         self.hits: int = 0
         self.texts: list[Any] = []
 
@@ -174,18 +141,25 @@ class Template:
             return False
         return self.firsts is None or self.firsts.search(inner_text(slot)) is None
 
-    def settle(self) -> None:
+    def put(self, edited: list[bytes]) -> None:
+        """Have *edited* come out, a framed event: what stands around its slots."""
+        self.pieces = tuple(edited)
+        if self.rest is not None and self.rest == edited[-1]:
+            # What is the same is there once.
+            self.pieces = *edited[:-1], self.rest
+
+    def settle(self, counts: dict[Any, int]) -> None:
         """Count what its events have counted, and remember what they have emitted."""
-        for counter, key, much in self.counters:
-            counter[key] = counter.get(key, 0) + much * self.hits
+        for key, much in self.counters:
+            counts[key] = counts.get(key, 0) + much * self.hits
         self.hits = 0
         if self.texts:
-            state = self.found.state
+            state = self.state
             texts = self.texts if self.chunk is not None else inner_texts(self.texts)
             state.emit_more(texts)
-            for source in self.found.mirrors:
+            for source in self.mirrors:
                 state.cursors[source] = state.length
-            if self.found.source == TAG:
+            if self.source == TAG:
                 state.tags.line_start = texts[-1].endswith("\n")
             self.texts = []
 
@@ -298,29 +272,31 @@ class Templates:
 
     def settle(self) -> None:
         """Bring counters and states to where they are without templates."""
+        counts = self._documents.rules.tally.counts
         for template in self._known:
             if template.hits:
-                template.settle()
+                template.settle(counts)
 
     def _make_way(self, template: Template) -> None:
         """Before a text: others of the same choice come before it, and not too many wait."""
-        state = template.found.state
+        state, counts = template.state, self._documents.rules.tally.counts
         for other in self._known:
-            if other.texts and other.found.state is state:
-                other.settle()
+            if other.texts and other.state is state:
+                other.settle(counts)
 
     def refresh(self) -> None:
         """After an event that no template has decided: see which are live."""
         if self._known:
             dead = [template for template in self._known if template not in self._live]
             self._known = self._live + dead
-            self._live = [template for template in self._known if self._fits(template)]
+            live = [template for template in self._known if self._fits(template)]
+            self._live = self._known if len(live) == len(self._known) else live
 
     def _fits(self, template: Template) -> bool:
-        found = template.found
-        if found.source == TAG:
-            return is_inside(found.state) and found.state.tags.family == template.family
-        return found.source >= 0 or is_settled(self._documents.rules, found.state)
+        state = template.state
+        if template.source == TAG:
+            return is_inside(state) and state.tags.family == template.family
+        return template.source >= 0 or is_settled(self._documents.rules, state)
 
     # Learning. ----------------------------------------------------------------------
 
@@ -331,37 +307,30 @@ class Templates:
         self._longest += len(blank) - len(self.blank)
         self.blank = blank
 
-    def snapshot(self) -> list[dict[Any, int]]:
-        """The counters before an event; see `learn`. Empty where nothing is to be learned."""
+    def snapshot(self) -> dict[Any, int] | None:
+        """The counts before an event; see `learn`. None where nothing is to be learned."""
         self.settle()
         if self._is_off or not self._may_try():
-            return []
-        return [dict(counter) if counter else _NONE for counter in self._counters()]
+            return None
+        return self._documents.rules.tally.counts.copy()
 
-    def _counters(self) -> list[dict[Any, int]]:
-        tally = self._documents.rules.tally
-        return [
-            tally.remaps, tally.removed, tally.mirrored, tally.families,
-            tally.repeated, tally.conflicts, tally.repairs, tally.notices,
-        ]  # fmt: skip
-
-    def learn(self, data: bytes, label: bytes, before: list[dict[Any, int]], made: Any) -> None:
+    def learn(self, data: bytes, label: bytes, before: dict[Any, int] | None, made: Any) -> None:
         """Learn from an event that was decided, if it is one of the kinds.
 
         Args:
             data: The value of its only ``data`` line.
             label: What stands before the value.
-            before: The counters before it.
+            before: The counts before it.
             made: The chunk or the bytes that have become of it.
         """
         decided, self._documents.decided = self._documents.decided, None
-        if decided is None or not before or len(data) > _MOST_BYTES:
+        if decided is None or before is None or len(data) > _MOST_BYTES:
             return
         value, plan = decided
         if not all(is_constant(choice) for choice in plan):
             return
         found = find(self._documents.rules, value)
-        counted = _counted(before, self._counters())
+        counted = _counted(before, self._documents.rules.tally.counts)
         if found is None or counted is None:
             return
         parts = parts_of(data, found.keys)
@@ -382,7 +351,8 @@ class Templates:
         if template.end_of(slot, 0) != len(slot):
             return
         if self._is_dict:
-            template.chunk = _Chunk(plans.on_dict(loads(probe), plan))
+            other = self._known[0].chunk if self._known else None
+            template.chunk = Chunk(plans.on_dict(loads(probe), plan), other)
             if template.chunk.make(inner_text(slot)) != made:
                 return
         else:
@@ -390,7 +360,7 @@ class Templates:
             if slot.join(edited) != made:
                 return
             if edited != parts:
-                template.pieces = self._framed(edited)
+                template.put(self._framed(edited))
         self._add(template)
 
     def _may_try(self) -> bool:
@@ -404,7 +374,8 @@ class Templates:
 
     def _add(self, template: Template) -> None:
         self._tries = max(0, self._tries - _PRICE)
-        same = [t for t in self._known if t.head == template.head and t.rests == template.rests]
+        new = template.head, template.rest, template.rests
+        same = [t for t in self._known if (t.head, t.rest, t.rests) == new]
         self._known = [template, *(other for other in self._known if other not in same)]
         del self._known[MOST:]
         self.refresh()
@@ -416,17 +387,19 @@ class Templates:
         return framed
 
 
-def _counted(
-    before: list[dict[Any, int]], after: list[dict[Any, int]]
-) -> list[tuple[dict[Any, int], Any, int]] | None:
-    """What an event has counted; None where that is no matter of course."""
-    found = [
-        (new, key, number - old.get(key, 0))
-        for old, new in zip(before, after, strict=True)
-        for key, number in new.items()
-        if number != old.get(key, 0)
-    ]
-    usual = after[:4]
-    if any(all(counter is not other for other in usual) for counter, _, _ in found):
-        return None
+@lru_cache(maxsize=256)
+def _counted_once(found: tuple[_Count, ...]) -> tuple[_Count, ...]:
+    """One object for all templates that count the same."""
     return found
+
+
+def _counted(before: dict[Any, int], after: dict[Any, int]) -> tuple[_Count, ...] | None:
+    """What an event has counted; None where that is no matter of course."""
+    found = tuple(
+        (key, number - before.get(key, 0))
+        for key, number in after.items()
+        if number != before.get(key, 0)
+    )
+    if not all(key[0] in _USUAL for key, _ in found):
+        return None
+    return _counted_once(found)

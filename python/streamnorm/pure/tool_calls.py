@@ -7,11 +7,12 @@ its name once, and gives its arguments as text. Such a delta is not touched.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any, Final, Literal, NamedTuple
 
 from ..options import REPAIRS
 
+Count = Callable[[Literal["repairs"], str], None]
 Op = Literal["index", "drop_id", "drop_name", "arguments"]
 
 # Calls of one choice that are told apart. No model makes so many.
@@ -138,7 +139,7 @@ class CallState:
 
 
 def repair(
-    state: CallState, items: list[Any], allowed: Collection[str], counts: dict[str, int]
+    state: CallState, items: list[Any], allowed: Collection[str], count: Count
 ) -> list[ToolEdit]:
     """Decide one ``tool_calls`` list of a delta.
 
@@ -146,7 +147,7 @@ def repair(
         state: The calls of the choice so far; it changes.
         items: The list.
         allowed: Names of the repairs that may be made.
-        counts: What is done is counted here, by name.
+        count: Counts what is done, by name; see `edits.Tally.add`.
     """
     edits: list[ToolEdit] = []
     touched: set[int] = set()
@@ -173,21 +174,19 @@ def repair(
         for name, edit in found:
             if name in allowed:
                 edits.append(edit)
-                counts[name] = counts.get(name, 0) + 1
+                count("repairs", name)
         _remember(call, made)
     return edits
 
 
-def repair_message(
-    items: list[Any], allowed: Collection[str], counts: dict[str, int]
-) -> list[ToolEdit]:
+def repair_message(items: list[Any], allowed: Collection[str], count: Count) -> list[ToolEdit]:
     """As `repair` for a message that was not streamed: its calls have no index."""
     edits = []
     if "object_arguments" in allowed:
         for position, item in enumerate(items):
             if isinstance(item, dict) and _Item(item, position).has_object:
                 edits.append(ToolEdit(position, "arguments"))
-                counts["object_arguments"] = counts.get("object_arguments", 0) + 1
+                count("repairs", "object_arguments")
     return edits
 
 

@@ -63,6 +63,8 @@ pub struct Framer {
     pub retry: Option<Vec<u8>>,
     /// For the fault of a body that is no event stream.
     pub head: Vec<u8>,
+    /// The head is all there, or nobody will ask for it.
+    has_head: bool,
     pub saw_unknown: bool,
     saw_field: bool,
     /// Bytes with which a mark of `MAGIC` may begin; None once that is decided.
@@ -90,6 +92,7 @@ impl Framer {
             id: None,
             retry: None,
             head: Vec::new(),
+            has_head: !sniff,
             saw_unknown: false,
             saw_field: false,
             first: sniff.then(Vec::new),
@@ -104,9 +107,10 @@ impl Framer {
         if self.fault.is_some() || self.refused.is_some() {
             return;
         }
-        if self.head.len() < HEAD_BYTES {
+        if !self.has_head {
             let wanted = (HEAD_BYTES - self.head.len()).min(data.len());
             self.head.extend_from_slice(&data[..wanted]);
+            self.has_head = self.head.len() == HEAD_BYTES;
         }
         if self.mode == Mode::Markup {
             return;
@@ -127,7 +131,7 @@ impl Framer {
     /// None where they may do more than that, or nothing is known of the input yet.
     pub(crate) fn ends_in(&self, data: &[u8]) -> Option<usize> {
         let start = self.block_start()?;
-        let is_known = self.head.len() == HEAD_BYTES && self.first.is_none();
+        let is_known = self.has_head && self.first.is_none();
         if !is_known || self.lines.after_cr || self.refused.is_some() {
             return None;
         }
@@ -152,6 +156,13 @@ impl Framer {
         self.room = 0;
         self.buffer.extend_from_slice(data);
         self.lines.pass_to(self.buffer.len());
+    }
+
+    /// Nobody will ask for the head: there was an event.
+    pub(crate) fn forget_head(&mut self) {
+        if !self.head.is_empty() {
+            (self.head, self.has_head) = (Vec::new(), true);
+        }
     }
 
     /// Take bytes that do no more than make an unfinished line longer; false where they may
@@ -524,7 +535,7 @@ fn names_its_field(head: &[u8]) -> bool {
 /// Keep no more memory than the next read of one event needs.
 pub(crate) fn give_back(buffer: &mut Vec<u8>) {
     if buffer.capacity() > 2 * KEPT_CAPACITY && buffer.len() < KEPT_CAPACITY {
-        buffer.shrink_to(KEPT_CAPACITY);
+        buffer.shrink_to_fit();
     }
 }
 

@@ -6,6 +6,8 @@ use crate::template::Template;
 
 /// So many bytes wait before they are given away.
 const MOST_BYTES: usize = 64 * 1024;
+/// And so many documents: each has to be parsed then, and others wait meanwhile.
+const MOST_DOCUMENTS: usize = 64;
 
 /// Which documents are kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -80,7 +82,8 @@ impl Kept {
 
     /// Whether so much waits that it should be given away.
     pub(crate) fn is_full(&self) -> bool {
-        self.bytes > MOST_BYTES
+        let alike = self.run.as_ref().map_or(0, |run| run.ends.len());
+        self.bytes > MOST_BYTES || self.documents.len() + alike >= MOST_DOCUMENTS
     }
 
     /// Whether a document may hold usage, where only such are kept.

@@ -38,7 +38,8 @@ pub struct Normalizer {
     templates: Templates,
     kept: Kept,
     output: Output,
-    document: Document,
+    /// As long as a read goes on.
+    document: Option<Box<Document>>,
     /// Up to where the framer's buffer has been put out.
     flushed: usize,
     /// What of the fed bytes was read where it stands, and not put out yet; see `direct`.
@@ -72,7 +73,7 @@ impl Normalizer {
             templates: Templates::default(),
             kept: Kept::new(keep),
             output,
-            document: Document::default(),
+            document: None,
             flushed: 0,
             passed: (0, 0),
             facts: Facts::default(),
@@ -183,7 +184,10 @@ impl Normalizer {
         self.note_end(passed);
         self.passed = (0, 0);
         // Of many streams, most wait: what the next read can make again is not kept.
-        self.document = Document::default();
+        self.document = None;
+        if self.facts.count > 0 {
+            self.framer.forget_head();
+        }
         self.flushed = self.flushed.max(self.framer.ready());
         let before = self.framer.len();
         self.framer.compact();
@@ -364,17 +368,17 @@ impl Normalizer {
         if self.by_template(span, host, out)? {
             return Ok(Ok(()));
         }
-        let mut document = std::mem::take(&mut self.document);
+        let mut document = self.document.take().unwrap_or_default();
         let decided = self.decide(&mut document, span, host);
         let result = match decided {
             Ok(Ok(is_plain)) => self.deliver(&mut document, (start, span), is_plain, host, out),
             Ok(Err(declined)) => {
-                self.document = document;
+                self.document = Some(document);
                 return Ok(Err(declined));
             }
             Err(error) => Err(error),
         };
-        self.document = document;
+        self.document = Some(document);
         result.map(Ok)
     }
 

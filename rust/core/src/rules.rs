@@ -60,9 +60,11 @@ impl Tally {
     /// Count what so many events have added that are like one before.
     pub(crate) fn count(&mut self, what: Counted, source: usize, count: u64) {
         let is_it = |known: &&mut (Counted, usize, u64)| (known.0, known.1) == (what, source);
-        match self.counts.iter_mut().find(is_it) {
-            Some((.., known)) => *known += count,
-            None => self.counts.push((what, source, count)),
+        if let Some((.., known)) = self.counts.iter_mut().find(is_it) {
+            *known += count;
+        } else {
+            self.counts.reserve_exact(1);
+            self.counts.push((what, source, count));
         }
     }
 

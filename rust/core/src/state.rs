@@ -67,9 +67,10 @@ impl ChoiceState {
     /// only as its echo.
     pub(crate) fn set_fielded(&mut self, source: usize) {
         if !std::mem::replace(&mut self.is_fielded, true) {
-            let said = if self.leader == Some(source) { self.whole.len() } else { 0 };
-            if !self.cursors.iter().any(|(known, _)| *known == source) {
-                self.cursors.push((source, Some(said)));
+            // (No cursor says as much as one at the start.)
+            let is_known = self.cursors.iter().any(|(known, _)| *known == source);
+            if self.leader == Some(source) && !is_known {
+                self.cursors.push((source, Some(self.whole.len())));
             }
         }
     }

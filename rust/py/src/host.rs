@@ -130,7 +130,9 @@ impl Host for Attached<'_, '_> {
                 host.models.remove(0);
             }
             host.models.reserve_exact(1);
-            host.models.push(Model::new(py, model, host.calls.loads.bind(py))?);
+            let loads = host.calls.loads.bind(py);
+            let made = Model::new(py, model, loads, host.models.first())?;
+            host.models.push(made);
             host.models.len() - 1
         };
         host.chunks.push(host.models[place].chunk(py, text)?);

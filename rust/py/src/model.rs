@@ -5,13 +5,14 @@
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyList, PyString};
+use pyo3::types::{PyBytes, PyDict, PyInt, PyList, PyString};
 use streamnorm_core as core;
 
 /// A part of a chunk that is not the same object in every copy.
 enum Part {
     Text,
-    Dict(Py<PyDict>, Box<[(Py<PyString>, Part)]>),
+    /// What is copied (None where every member is a part), and the parts.
+    Dict(Option<Py<PyDict>>, Box<[(Py<PyString>, Part)]>),
     /// The items, and which of them are parts.
     List(Box<[Py<PyAny>]>, Box<[(usize, Part)]>),
 }
@@ -27,7 +28,13 @@ impl Part {
                     parts.push((key.cast_into::<PyString>()?.unbind(), part));
                 }
             }
-            return Ok(Some(Self::Dict(dict.clone().unbind(), parts.into())));
+            // Each copy has its own in their places: of many streams most wait, so that what
+            // was read there is not kept.
+            for (key, _) in &parts {
+                dict.set_item(key, dict.py().None())?;
+            }
+            let is_more = parts.len() < dict.len();
+            return Ok(Some(Self::Dict(is_more.then(|| dict.clone().unbind()), parts.into())));
         }
         if let Ok(list) = value.cast::<PyList>() {
             let mut parts = Vec::new();
@@ -36,7 +43,11 @@ impl Part {
                     parts.push((place, part));
                 }
             }
-            return Ok(Some(Self::List(list.iter().map(Bound::unbind).collect(), parts.into())));
+            let mut items: Box<[_]> = list.iter().map(Bound::unbind).collect();
+            for (place, _) in &parts {
+                items[*place] = list.py().None();
+            }
+            return Ok(Some(Self::List(items, parts.into())));
         }
         let is_text = value.cast::<PyString>().is_ok_and(|text| text == mark);
         Ok(is_text.then_some(Self::Text))
@@ -46,7 +57,10 @@ impl Part {
         match self {
             Self::Text => Ok(text.clone()),
             Self::Dict(dict, parts) => {
-                let copy = dict.bind(py).copy()?;
+                let copy = match dict {
+                    Some(dict) => dict.bind(py).copy()?,
+                    None => PyDict::new(py),
+                };
                 for (key, part) in parts {
                     copy.set_item(key.bind(py), part.copy(py, text)?)?;
                 }
@@ -71,6 +85,48 @@ impl Part {
     }
 }
 
+impl Part {
+    /// Copy from what another model copies from, where that says the same.
+    fn share(&mut self, py: Python<'_>, other: &Self) -> PyResult<()> {
+        match (self, other) {
+            (Self::Dict(own, parts), Self::Dict(known, others)) => {
+                if let (Some(own), Some(known)) = (own, known) {
+                    if is_same(own.bind(py), known.bind(py))? {
+                        *own = known.clone_ref(py);
+                    }
+                }
+                for ((_, part), (_, other)) in parts.iter_mut().zip(others) {
+                    part.share(py, other)?;
+                }
+            }
+            (Self::List(_, parts), Self::List(_, others)) => {
+                for ((_, part), (_, other)) in parts.iter_mut().zip(others) {
+                    part.share(py, other)?;
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// Whether two dicts have the same members in the same order, all of them plain.
+fn is_same(own: &Bound<'_, PyDict>, known: &Bound<'_, PyDict>) -> PyResult<bool> {
+    if own.len() != known.len() {
+        return Ok(false);
+    }
+    for ((name, value), (other_name, other)) in own.iter().zip(known.iter()) {
+        let is_plain =
+            value.is_exact_instance_of::<PyString>() || value.is_exact_instance_of::<PyInt>();
+        let is_alike = value.is(&other)
+            || (is_plain && value.get_type().is(other.get_type()) && value.eq(&other)?);
+        if !is_alike || !name.eq(&other_name)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// One chunk to be copied.
 pub(crate) struct Model {
     pub(crate) serial: u64,
@@ -78,11 +134,13 @@ pub(crate) struct Model {
 }
 
 impl Model {
-    /// Parse the document of a model with `loads`.
+    /// Parse the document of a model with `loads`; what it has in common with an `other` one
+    /// is there once.
     pub(crate) fn new(
         py: Python<'_>,
         model: &core::Model<'_>,
         loads: &Bound<'_, PyAny>,
+        other: Option<&Self>,
     ) -> PyResult<Self> {
         let parts = (model.parts)();
         let mark = mark(&parts);
@@ -90,7 +148,10 @@ impl Model {
         let chunk = loads.call1((PyBytes::new(py, &document),))?;
         let part = Part::of(&chunk, &mark)?;
         // (A template is a document, which is an object.)
-        let part = part.ok_or_else(|| PyValueError::new_err("the model is no object"))?;
+        let mut part = part.ok_or_else(|| PyValueError::new_err("the model is no object"))?;
+        if let Some(other) = other {
+            part.share(py, &other.part)?;
+        }
         Ok(Self { serial: model.serial, part })
     }
 

@@ -1,8 +1,6 @@
 //! The unfinished line: what is known of it before its end comes.
 
-use super::{
-    BOM, FIELDS, Framer, HEAD_BYTES, HEAD_OF_LINE, Mode, first_mark, is_blank, names_its_field,
-};
+use super::{BOM, FIELDS, Framer, HEAD_OF_LINE, Mode, first_mark, is_blank, names_its_field};
 use crate::blocks::{Span, Unit};
 
 impl Framer {
@@ -49,7 +47,7 @@ impl Framer {
     /// See `room`; the unfinished line has `size` bytes.
     pub(super) fn room_behind(&self, head: Span, size: usize) -> usize {
         let is_data = self.buffer[head.0..head.1].starts_with(b"data:");
-        if !is_data || self.mode != Mode::Events || self.at_start || self.head.len() < HEAD_BYTES {
+        if !is_data || self.mode != Mode::Events || self.at_start || !self.has_head {
             return 0;
         }
         let line = self.limits.line.unwrap_or(usize::MAX).saturating_sub(size);
