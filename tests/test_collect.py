@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from streamnorm import ChunkNormalizer, MessageAccumulator, StreamFault, normalize_stream
 from streamnorm._engine import Engine, choose
 from streamnorm.collect import PENDING_BYTES, DocumentReader
+from streamnorm.options import make_options
 from streamnorm.usage import UsageAccumulator
 
 from .aio import Script, iterated, run
@@ -211,3 +212,28 @@ def test_mirrored_text_is_merged_event_by_event(engine: Engine, words: list[str]
             assert stream.message == merged.message()
 
     run(main())
+
+
+@pytest.mark.parametrize("output", ["dict", "sse"])
+def test_what_has_to_be_parsed_one_by_one_comes_in_small_portions(output: str) -> None:
+    portions: list[int] = []
+
+    class Counting:
+        keeps_message = True
+
+        def add_documents(self, documents: list[bytes]) -> None:
+            portions.append(sum(len(document.split(b"\n")) for document in documents))
+
+        def add_chunks(self, chunks: list[dict[str, Any]]) -> None:
+            portions.append(len(chunks))
+
+    native = choose("rust")
+    engine = native.normalizer(make_options({}), output, Counting())
+    for n in range(1000):
+        details = [{"type": "reasoning.text", "text": f"word {n}", "index": 0}]
+        delta = {"reasoning": f"word {n}", "reasoning_details": details}
+        engine.feed(event(chunk(delta)))
+    engine.hand_in()
+    assert sum(portions) == 1000
+    # Others wait while it is parsed.
+    assert max(portions) <= 64

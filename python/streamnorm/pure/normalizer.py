@@ -108,6 +108,8 @@ class Normalizer:
                 self._out.append(data)
         else:
             self._take(self._framer.feed(data))
+            if self.fault is not None or self.done:
+                self._framer.room = 0  # a small read behind the end is no part of a line
         self._walks = self._may_walk()
 
     def _may_walk(self) -> bool:
