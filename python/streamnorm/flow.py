@@ -15,7 +15,7 @@ from . import faults
 from ._engine import NormalizerEngine
 from .collect import Collector
 from .faults import StreamFault
-from .flow_state import Done, FlowState
+from .flow_state import Done, FlowState, Output
 from .metrics import MAX_TIMES, ONE_CHUNK, Recorder
 from .objects import ObjectNormalizer
 from .sources import to_bytes
@@ -35,6 +35,12 @@ class Flow(FlowState):
     """The state of one stream, and all that is done with it; see `FlowState`."""
 
     __slots__ = ()
+
+    output: Output
+    fault: StreamFault | None
+    is_due: bool
+    is_over: bool
+    keep_objects: bool
 
     # The source. --------------------------------------------------------------------
 
