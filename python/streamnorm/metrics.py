@@ -141,7 +141,7 @@ class Recorder:
     All times are seconds of one clock and never decrease. What it keeps does not grow with
     the stream: at most `EXACT_GAPS` + 2 times, and one counter for each of the 16 buckets
     between two powers of two in which gaps were found (about 600 from 1 ns to 30 s). (An
-    engine that notes times by itself has as many, until they are handed to `add`.)
+    engine that notes times by itself has some hundreds, until they are handed to `add`.)
 
     Args:
         start: When the first read began.

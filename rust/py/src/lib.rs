@@ -20,7 +20,7 @@ use crate::host::{Attached, Calls, PyHost, joined};
 const MOST_KEPT: usize = 1024;
 
 /// Reads whose times are kept until somebody asks for them.
-const MOST_TIMES: usize = 4096;
+const MOST_TIMES: usize = 512;
 
 /// One more event in a pulse, and nothing else.
 const ONE_EVENT: u64 = 8;
