@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from streamnorm import StreamFault, Usage, normalize_stream
 from streamnorm.exporters._observations import ERROR_TYPES, GAPS_LIMIT, error_type, spread
 from streamnorm.faults import Category, Kind
-from streamnorm.flow import Outcome
+from streamnorm.flow_state import Outcome
 from streamnorm.metrics import Metrics, Recorder
 
 from .helpers import DONE, chunk, event

@@ -12,7 +12,7 @@ import pytest
 
 from streamnorm import StreamFault, normalize_stream
 from streamnorm._engine import Engine
-from streamnorm.flow import Outcome
+from streamnorm.flow_state import Outcome
 
 from .aio import Made, Script, collect, collect_from, collect_sse, run, scripted
 from .helpers import DONE, chunk, event, one_byte, reads
