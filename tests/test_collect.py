@@ -17,6 +17,7 @@ from streamnorm.options import make_options
 from streamnorm.usage import UsageAccumulator
 
 from .aio import Script, iterated, run
+from .conftest import load_engine
 from .helpers import DONE, chunk, event
 
 USAGE = {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7}
@@ -227,8 +228,7 @@ def test_what_has_to_be_parsed_one_by_one_comes_in_small_portions(output: str) -
         def add_chunks(self, chunks: list[dict[str, Any]]) -> None:
             portions.append(len(chunks))
 
-    native = choose("rust")
-    engine = native.normalizer(make_options({}), output, Counting())
+    engine = load_engine("rust").normalizer(make_options({}), output, Counting())
     for n in range(1000):
         details = [{"type": "reasoning.text", "text": f"word {n}", "index": 0}]
         delta = {"reasoning": f"word {n}", "reasoning_details": details}
