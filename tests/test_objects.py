@@ -103,6 +103,22 @@ def test_other_objects_that_turn_into_dicts(make: Callable[..., Made]) -> None:
     run(main())
 
 
+def test_whether_an_object_is_true_is_not_asked(make: Callable[..., Made]) -> None:
+    class Sdk:
+        def to_dict(self) -> dict[str, Any]:
+            return _chunk(SECOND_OUT)
+
+        def __bool__(self) -> bool:
+            raise ValueError("ambiguous")
+
+    async def main() -> None:
+        _, items = make(Sdk(), Sdk(), Sdk(), _chunk({}, "stop"))
+        found, fault = await collect(items)
+        assert (deltas(found)[:3], fault) == ([SECOND_OUT] * 3, None)
+
+    run(main())
+
+
 @pytest.mark.parametrize(
     ("given", "kind", "count"),
     [

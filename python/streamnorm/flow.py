@@ -36,6 +36,7 @@ class Flow(FlowState):
 
     __slots__ = ()
 
+    # As there. (Type checkers would infer narrower types from what is assigned here.)
     output: Output
     fault: StreamFault | None
     is_due: bool

@@ -86,13 +86,17 @@ class Items(Generic[Item]):
                     raise
                 if type(out) is dict:
                     yield out  # type: ignore[misc]
-                elif flow.is_over or not item:
+                elif flow.is_over:
                     reader.put(out)
                     break
+                elif not out:
+                    # Nothing was read: `advance` tells whether that is the end. (Whether an
+                    # object of a host is true is not asked: it might raise.)
+                    if type(item) is bytes and not item:
+                        break
                 elif type(out) is bytes:
-                    if out:
-                        yield out  # type: ignore[misc]
-                elif out:
+                    yield out  # type: ignore[misc]
+                else:
                     # Who leaves amid them comes back for the rest.
                     reader.put(out)
                     while ready:

@@ -153,14 +153,12 @@ pub(crate) fn make(text: &[u8], made: &mut [Cut], out: &mut Vec<u8>) {
 
 /// The same up to the end of the last cut, which is returned: what follows stays as it is.
 pub(crate) fn begin(text: &[u8], made: &mut [Cut], out: &mut Vec<u8>) -> usize {
-    made.sort_by_key(|cut| (cut.start, cut.end));
-    let mut at = 0;
-    for cut in made {
-        out.extend_from_slice(&text[at..cut.start]);
-        out.extend_from_slice(&cut.new);
-        at = cut.end;
+    let mut pieces = pieces(text, made);
+    let rest = pieces.pop().unwrap_or_default();
+    for piece in pieces {
+        out.extend_from_slice(piece);
     }
-    at
+    text.len() - rest.len()
 }
 
 /// What the text consists of with all cuts made, to be put together by whoever needs it.
