@@ -19,6 +19,8 @@ const HEAD_OF_LINE: usize = 9;
 pub(crate) const HEAD_BYTES: usize = 200;
 /// Comments inside of an unfinished block may take so much more than its lines.
 const SLACK: usize = 256 * 1024;
+/// So large a read seldom holds no line end: it is not looked through for one beforehand.
+const LARGE: usize = 4 * 1024;
 /// Bytes that a buffer may keep for the next read: of many streams, most wait.
 const KEPT_CAPACITY: usize = 512;
 
@@ -168,7 +170,8 @@ impl Framer {
     /// Take bytes that do no more than make an unfinished line longer; false where they may
     /// do more, and nothing was taken.
     pub(crate) fn append(&mut self, data: &[u8]) -> bool {
-        if data.len() >= self.room || memchr::memchr2(b'\n', b'\r', data).is_some() {
+        let is_small = data.len() < self.room.min(LARGE);
+        if !is_small || memchr::memchr2(b'\n', b'\r', data).is_some() {
             return false;
         }
         self.room -= data.len();

@@ -12,6 +12,12 @@ use wide::u8x16;
 pub(crate) const BLOCK: usize = 64;
 /// Bytes that are compared at once on every machine.
 pub(crate) const LANES: usize = 16;
+/// Bytes of a long text that are passed over together if nothing is to be decided in them.
+pub(crate) const STRIDE: usize = 128;
+/// A stride is looked at with so many bytes before it.
+pub(crate) const BEFORE: usize = 2;
+/// A stride behind those bytes.
+pub(crate) type Stride = [u8; BEFORE + STRIDE];
 
 /// A bit for each byte of a block that is one of these.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,6 +46,14 @@ impl Found {
 /// How a block is looked at.
 pub(crate) trait Lanes: Copy {
     fn find(self, block: &[u8; BLOCK]) -> Found;
+
+    /// Whether a text surely goes on through a stride, and whether that has escapes, or the two
+    /// bytes before it. Every backslash before it that follows no other one must escape.
+    ///
+    /// A backslash escapes if it follows none, so that of two in a row the second does not.
+    /// Three in a row, and other escapes than of `n`, quotes and backslashes, are for those to
+    /// judge who look at each: then the text does not surely go on.
+    fn pass(self, stride: &Stride) -> (bool, bool);
 }
 
 /// What is done with blocks, in whichever way they are looked at. It must be inlined.
@@ -74,6 +88,36 @@ impl Lanes for Narrow {
         }
         found
     }
+
+    #[inline(always)]
+    fn pass(self, stride: &Stride) -> (bool, bool) {
+        let splat = u8x16::splat;
+        let is = |lanes: u8x16, byte| lanes.cmp_eq(splat(byte));
+        let (mut wrong, mut slashes, mut lowest) = (splat(0), splat(0), splat(u8::MAX));
+        for part in parts(stride) {
+            let [_, _, here] = part.map(u8x16::new);
+            let [second_last, last, slash] = part.map(|lanes| is(u8x16::new(lanes), b'\\'));
+            let is_escaped = last & !second_last;
+            // A quote that is not escaped, or what is, and is no quote.
+            let differs = is_escaped ^ is(here, b'"');
+            wrong |= differs & !(slash | is(here, b'n'));
+            wrong |= second_last & last & slash;
+            slashes |= last;
+            lowest = lowest.min(here);
+        }
+        wrong |= lowest.min(splat(CONTROL)).cmp_eq(lowest);
+        (wrong.move_mask() == 0, slashes.move_mask() != 0)
+    }
+}
+
+/// The parts of a stride, each as it stands two bytes and one byte before, and itself.
+#[inline(always)]
+fn parts<const WIDTH: usize>(stride: &Stride) -> impl Iterator<Item = [[u8; WIDTH]; 3]> + '_ {
+    let shifted = |by: usize| stride[by..].chunks_exact(WIDTH);
+    let parts = shifted(0).zip(shifted(1)).zip(shifted(BEFORE));
+    parts.filter_map(|((second_last, last), here)| {
+        Some([*second_last.first_chunk()?, *last.first_chunk()?, *here.first_chunk()?])
+    })
 }
 
 /// The bits of the first `LANES` bytes.
@@ -93,9 +137,13 @@ pub(crate) fn of_lanes(lanes: &[u8; LANES]) -> Found {
 /// control characters: then they are all found by one comparison.
 const TURN: u8 = b'"' ^ b' ';
 
+/// The last control character.
+const CONTROL: u8 = 0x1f;
+
 #[cfg(target_arch = "x86_64")]
 mod avx2 {
-    use super::{BLOCK, Found, Lanes, TURN, Task};
+    use super::{BLOCK, CONTROL, Found, Lanes, Stride, TURN, Task, parts};
+    use core::arch::x86_64::__m256i;
     use pulp::x86::V3;
 
     /// Bytes that are compared at once.
@@ -122,11 +170,41 @@ mod avx2 {
             let [low, high]: [[u8; WIDTH]; 2] = pulp::cast(*block);
             half(self, low).and(half(self, high).shifted(WIDTH))
         }
+
+        #[inline(always)]
+        fn pass(self, stride: &Stride) -> (bool, bool) {
+            let V3 { avx, avx2, .. } = self;
+            let splat = |byte| splat(self, byte);
+            let is = |lanes, byte| avx2._mm256_cmpeq_epi8(lanes, splat(byte));
+            let both = |one, other| avx2._mm256_and_si256(one, other);
+            let either = |one, other| avx2._mm256_or_si256(one, other);
+            let without = |one, other| avx2._mm256_andnot_si256(other, one);
+            let (mut wrong, mut slashes, mut lowest) = (splat(0), splat(0), splat(u8::MAX));
+            for part in parts::<WIDTH>(stride) {
+                let [_, _, here] = part.map(pulp::cast::<_, __m256i>);
+                let [second_last, last, slash] = part.map(|lanes| is(pulp::cast(lanes), b'\\'));
+                let is_escaped = without(last, second_last);
+                let differs = avx2._mm256_xor_si256(is_escaped, is(here, b'"'));
+                wrong = either(wrong, without(differs, either(slash, is(here, b'n'))));
+                wrong = either(wrong, both(both(second_last, last), slash));
+                slashes = either(slashes, last);
+                lowest = avx2._mm256_min_epu8(lowest, here);
+            }
+            let clamped = avx2._mm256_min_epu8(lowest, splat(CONTROL));
+            wrong = either(wrong, avx2._mm256_cmpeq_epi8(clamped, lowest));
+            let is_none = |found| avx._mm256_testz_si256(found, found) != 0;
+            (is_none(wrong), !is_none(slashes))
+        }
     }
 
     #[inline(always)]
-    fn half(V3 { avx, avx2, .. }: V3, bytes: [u8; WIDTH]) -> Found {
-        let splat = |byte: u8| avx._mm256_set1_epi8(i8::from_ne_bytes([byte]));
+    fn splat(V3 { avx, .. }: V3, byte: u8) -> __m256i {
+        avx._mm256_set1_epi8(i8::from_ne_bytes([byte]))
+    }
+
+    #[inline(always)]
+    fn half(v3: V3, bytes: [u8; WIDTH]) -> Found {
+        let (avx2, splat) = (v3.avx2, |byte| splat(v3, byte));
         let lanes = pulp::cast(bytes);
         let turned = avx2._mm256_xor_si256(lanes, splat(TURN));
         let is_end = avx2._mm256_cmpeq_epi8(avx2._mm256_min_epu8(turned, splat(b' ')), turned);
