@@ -9,6 +9,7 @@
 #   make bench              the benchmarks
 #   make bench-gate         the rows that have a target, in pairs: fails below one
 #   make bench-growth       time of a huge event, memory of long and of many streams
+#   make bench-linear       instructions of a huge event: fails where they grow faster than it
 #   make bench-peers        streamnorm beside other clients over HTTP, into docs/benchmarks.md
 #   make instructions       instructions an event under valgrind: fails where they grew
 #   make matrix             what real clients make of each row, into docs/matrix.md
@@ -87,6 +88,7 @@ TEST_EXTRAS := cli,demo,test$(if $(filter yes,$(FAST)),$(comma)fast)$(if $(filte
 
 .PHONY: FORCE help demo test test-sdks bug-reports test-python test-all-pythons test-pure rust-test lint lint-python \
   lint-types lint-rust lint-workflows fix fuzz-smoke bench bench-smoke bench-gate bench-growth \
+  bench-linear \
   bench-peers instructions instructions-update wheel pure-wheel sdist \
   metadata release-check tag-check smoke clean matrix
 
@@ -198,7 +200,7 @@ bench-peers: $(VENV)/.ready-demo-$(BUILD)
 # The benchmarks have an environment of their own: their reference is the OpenAI SDK 3.
 BENCH_ENV := .venvs/bench
 ifneq ($(VENV),$(BENCH_ENV))
-bench bench-smoke bench-gate bench-growth:
+bench bench-smoke bench-gate bench-growth bench-linear:
 	$(MAKE) --no-print-directory $@ VENV=$(BENCH_ENV) BUILD=$(BUILD) PYTHON=$(PYTHON) \
 	  TEST_EXTRAS=bench$(if $(filter yes,$(FAST)),$(comma)fast)
 else
@@ -219,11 +221,16 @@ bench-gate: $(VENV)/.ready-test-$(BUILD)
 
 bench-growth: $(VENV)/.ready-test-$(BUILD)
 	$(PY) -m benches.growth $(BENCH_ARGS)
+
+# Not in CI, where a smaller event is counted; some ten minutes.
+bench-linear: $(VENV)/.ready-test-$(BUILD)
+	$(PY) -m benches.linear $(BENCH_ARGS)
 endif
 
-# Needs valgrind and the Rust engine.
+# Needs valgrind and the Rust engine, as does `bench-linear`.
 instructions: $(VENV)/.ready-test-$(BUILD)
 	$(PY) -m benches.instructions
+	$(PY) -m benches.linear --mib 4
 
 instructions-update: $(VENV)/.ready-test-$(BUILD)
 	$(PY) -m benches.instructions --update

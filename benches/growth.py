@@ -8,7 +8,9 @@ The rows about memory need /proc. Exits with 1 if a limit is passed.
 - "huge event": the time of one 64 MiB event in 1 KiB reads, as a multiple of 64 times that of
   a 1 MiB one. The size limits are off. It holds more than what a normaliser adds: the 1 MiB
   are read again and again and stay in the caches, and 64 MiB at once are fresh pages of the
-  system wherever they are put, each cleared before its first use.
+  system wherever they are put, each cleared before its first use. "none" is the least that
+  any program can do: hold the reads, copy them once, and for chunks parse the document with
+  json; it has no limit. That the work itself grows as the bytes do, `linear.py` shows.
 - "equal bytes": the same 64 MiB as one event, as a multiple of a stream of 64 events of 1 MiB,
   in reads of 1 KiB of which no two are the same object: both come from main memory. What is
   left of the difference is what an event costs more because it is held as a whole.
@@ -28,6 +30,7 @@ import asyncio
 import functools
 import gc
 import json
+import math
 import subprocess
 import sys
 import time
@@ -46,6 +49,7 @@ KIB: Final = 1 << 10
 OPEN: Final = 10_000
 FIRST_READ: Final = 16 * KIB
 HUGE: Final = 64
+NO_ENGINE: Final = "none"
 # Bytes of a long stream.
 LONG: Final = {"rust": 10 * 10**9, "python": 256 * 10**6}
 # How often the larger and the smaller huge event are measured; the fastest counts.
@@ -54,13 +58,19 @@ _SMALL_RUNS: Final = 15
 
 
 class Growth(NamedTuple):
-    """A row: what it measures, on which engine, and what must not be passed."""
+    """A row: what it measures, on which engine, if on one, and what must not be passed."""
 
     name: str
     engine: str
-    measure: Callable[[Engine], float]
+    measure: Callable[..., float]
     limit: float
     unit: str
+
+    def figure(self) -> float:
+        """What is measured in this process."""
+        if self.engine == NO_ENGINE:
+            return self.measure()
+        return self.measure(_engine.choose(self.engine))
 
 
 # Time. -----------------------------------------------------------------------------
@@ -70,6 +80,27 @@ def huge_event(output: str, engine: Engine) -> float:
     """The time of a 64 MiB event, in multiples of its share of a 1 MiB one."""
     large = _fastest(output, engine, HUGE, _LARGE_RUNS)
     return large / (HUGE * _fastest(output, engine, 1, _SMALL_RUNS))
+
+
+def held(output: str) -> float:
+    """The same of a program that holds the event and gives it out, and does nothing else."""
+    large, small = (
+        min(_held(output, _events(size, 1)) for _ in range(runs))
+        for size, runs in ((HUGE, _LARGE_RUNS), (1, _SMALL_RUNS))
+    )
+    return large / (HUGE * small)
+
+
+def _held(output: str, reads: list[bytes]) -> float:
+    gc.collect()
+    start = time.process_time()
+    buffer = bytearray()
+    for data in reads:
+        buffer += data
+    out = bytes(buffer)
+    if output == "chunks":
+        json.loads(out[len("data: ") : out.index(b"\n")])
+    return time.process_time() - start
 
 
 def equal_bytes(output: str, engine: Engine) -> float:
@@ -96,10 +127,15 @@ def _fastest_of(output: str, engine: Engine, reads: list[bytes], runs: int) -> f
 
 def _events(size: int, count: int) -> list[bytes]:
     """A stream of events of so many MiB each, and the closing mark, in reads of 1 KiB."""
+    return _cut(huge(size, count), KIB)
+
+
+def huge(size: int, count: int = 1) -> bytes:
+    """A stream of *count* events of *size* MiB each, and the closing mark."""
     part = streams.make("one-huge-event-drip", MIB // 256).texts[0].reasoning
     text = json.dumps(part * size, ensure_ascii=False)
     event = f'data: {{"choices":[{{"index":0,"delta":{{"reasoning":{text}}}}}]}}\n\n'.encode()
-    return [*_cut(event * count, KIB), b"data: [DONE]\n\n"]
+    return event * count + b"data: [DONE]\n\n"
 
 
 def _cut(stream: bytes, size: int) -> list[bytes]:
@@ -246,7 +282,10 @@ def open_streams(output: str, engine: Engine) -> float:
 
 
 def _growths() -> dict[str, Growth]:
-    rows = []
+    rows = [
+        Growth(f"huge event: {output}", NO_ENGINE, functools.partial(held, output), math.inf, "×")
+        for output in ("bytes", "chunks")
+    ]
     for engine in ("rust", "python"):
         rows.append(Growth("long stream: bytes", engine, long_stream, 8, "MiB"))
         for output in ("bytes", "chunks"):
@@ -275,6 +314,8 @@ def in_fresh_process(name: str) -> float:
 
 def cells(name: str, row: Growth, figure: float) -> tuple[str, ...]:
     """The line of a row in the table."""
+    if math.isinf(row.limit):
+        return (name, f"{figure:.2f}", "–", row.unit, "–")
     verdict = "yes" if figure <= row.limit else "NO"
     return (name, f"{figure:.2f}", f"{row.limit:g}", row.unit, verdict)
 
@@ -282,8 +323,7 @@ def cells(name: str, row: Growth, figure: float) -> tuple[str, ...]:
 def main(arguments: Sequence[str]) -> int:
     """Measure and print all rows, or one; return the exit code."""
     if arguments[:1] == ["--row"]:
-        row = GROWTHS[arguments[1]]
-        print(row.measure(_engine.choose(row.engine)))
+        print(GROWTHS[arguments[1]].figure())
         return 0
     print(environment.described())
     table: list[tuple[str, ...]] = [("row", "figure", "limit", "unit", "within")]

@@ -21,15 +21,13 @@ import json
 import os
 import platform
 import re
-import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from . import environment, streams
+from . import callgrind, environment, streams
 from .streams import Case
 from .targets import aligned
 
@@ -72,12 +70,6 @@ for _ in range(int(times)):
     machine.close()
 """
 
-# By itself glibc copies and clears memory with one instruction for any length, of which valgrind
-# counts every byte: the counts would be those of bytes.
-_TUNABLES: Final = ":".join(
-    f"glibc.cpu.x86_rep_{name}_threshold=1000000000" for name in ("movsb", "stosb")
-)
-
 Environment = dict[str, str]
 # Instructions an event, by a name of `COUNTED`.
 Counts = dict[str, float]
@@ -105,27 +97,11 @@ def count() -> Counts:
 def _count_one(case: Case, normalizer: str, folder: Path) -> float:
     path = folder / f"{case.name}.sse"
     path.write_bytes(case.stream)
-    env = environment.child(
-        PYTHONHASHSEED="0",
-        PYTHONPYCACHEPREFIX=str(folder / "cache"),
-        GLIBC_TUNABLES=_TUNABLES,
-    )
-    command = [sys.executable, "-c", _CHILD, normalizer, str(path), str(READ)]
+    counter = callgrind.Counter([_CHILD, normalizer, str(path), str(READ)], folder)
     # Once without valgrind: what is compiled then is read from the cache in both runs.
-    subprocess.run([*command, "1"], env=env, check=True)
-    few, many = (
-        _instructions([*command, str(times)], env, folder) for times in (STREAMS, 2 * STREAMS)
-    )
+    counter.run("1")
+    few, many = (counter.count(str(times)) for times in (STREAMS, 2 * STREAMS))
     return round((many - few) / STREAMS / case.events, 1)
-
-
-def _instructions(command: list[str], env: dict[str, str], folder: Path) -> int:
-    out = folder / "callgrind.out"
-    valgrind = ["valgrind", "--tool=callgrind", "-q", f"--callgrind-out-file={out}"]
-    subprocess.run([*valgrind, *command], env=env, check=True, stderr=subprocess.DEVNULL)
-    found = re.search(r"^(?:totals|summary): (\d+)$", out.read_text(), re.MULTILINE)
-    assert found, "callgrind wrote no total"
-    return int(found[1])
 
 
 def here() -> Environment:
@@ -135,11 +111,11 @@ def here() -> Environment:
         "vectors": "avx2" if environment.has_avx2() else "none",
         "python": environment.interpreter(),
         "build": environment.build(),
-        "rustc": rustc(_extension().read_bytes(), _said("rustc", "-vV")),
+        "rustc": rustc(callgrind.extension().read_bytes(), callgrind.said("rustc", "-vV")),
         "orjson": environment.version("orjson"),
         "libc": " ".join(platform.libc_ver()),
         "compiler": platform.python_compiler(),
-        "valgrind": _said("valgrind", "--version").strip(),
+        "valgrind": callgrind.said("valgrind", "--version").strip(),
     }
 
 
@@ -156,19 +132,6 @@ def rustc(extension: bytes, said: str) -> str:
     if commit and commit[1].decode() != facts.get("commit-hash"):
         return f"commit {commit[1][:9].decode()}"
     return facts.get("release", "unknown")
-
-
-def _extension() -> Path:
-    from streamnorm import _native
-
-    return Path(str(_native.__file__))
-
-
-def _said(*command: str) -> str:
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    except (OSError, subprocess.CalledProcessError):
-        return ""
 
 
 # Comparing. ------------------------------------------------------------------------
@@ -272,17 +235,6 @@ def spread(runs: Sequence[Counts]) -> Iterator[str]:
     yield from aligned(table, left=1)
 
 
-def missing() -> str:
-    """Why nothing can be counted here; empty if it can."""
-    if shutil.which("valgrind") is None:
-        return "instructions: valgrind is not installed"
-    try:
-        _extension()
-    except ImportError:
-        return "instructions: the Rust engine is not built"
-    return ""
-
-
 def main(arguments: Sequence[str]) -> int:
     """Count, and compare or record; return the exit code."""
     parser = argparse.ArgumentParser(prog="benches.instructions")
@@ -290,7 +242,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--runs", type=int, default=1, help="print the spread of so many")
     options = parser.parse_args(arguments)
     is_ci = bool(os.environ.get("CI"))
-    if why := missing():
+    if why := callgrind.missing():
         print(f"{'' if is_ci or options.update else 'left out: '}{why}", file=sys.stderr)
         return int(is_ci or options.update)
     runs: list[Any] = [count() for _ in range(options.runs)]

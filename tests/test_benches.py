@@ -253,9 +253,17 @@ def test_limit_of_growth(figure: float, verdict: str) -> None:
 
 
 def test_every_growth_is_measured_on_both_engines() -> None:
+    without = {name for name, row in growth.GROWTHS.items() if row.engine == growth.NO_ENGINE}
     names = {name.rpartition(", ")[0] for name in growth.GROWTHS}
-    assert {*growth.GROWTHS} == {f"{name}, {who}" for name in names for who in ("rust", "python")}
+    measured = {f"{name}, {who}" for name in names for who in ("rust", "python")}
+    assert {*growth.GROWTHS} == measured | without
+    assert without == {"huge event: bytes, none", "huge event: chunks, none"}
     assert len(names) == 11
+
+
+def test_a_row_without_an_engine_is_not_judged() -> None:
+    row = growth.GROWTHS["huge event: bytes, none"]
+    assert growth.cells("row", row, 99)[1:] == ("99.00", "–", "×", "–")
 
 
 @pytest.mark.parametrize("output", ["bytes", "chunks"])

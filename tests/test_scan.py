@@ -42,7 +42,12 @@ def test_large_texts_are_not_parsed_for_their_ends(monkeypatch: pytest.MonkeyPat
     assert scan.members(text, 0) == expected
 
 
-@pytest.mark.parametrize("text", ["[" + '"",' * 10**5 + "1]", '["' + '\\"' * 10**5 + '"]'])
+def test_escaped_quotes_are_no_marks() -> None:
+    text = '["' + '\\"' * 10**5 + '\\\\"]'
+    assert scan._marked_end(text, 0) == len(text)
+
+
+@pytest.mark.parametrize("text", ["[" + '"",' * 10**5 + "1]", '["' + '\\\\\\"' * 10**5 + '"]'])
 def test_texts_full_of_marks_are_parsed(text: str) -> None:
     assert scan._marked_end(text, 0) is None
 

@@ -16,6 +16,8 @@ _scan_once = _DECODER.scan_once
 _parse_string = _DECODER.parse_string
 _SPACE: Final = re.compile(r"[ \t\n\r]*")
 _MARK: Final = re.compile(r'["\[\]{}]')
+# A quote behind no backslash, or behind several: a single one escapes it.
+_QUOTE: Final = re.compile(r'"(?:(?<!\\")|(?<=\\\\"))')
 # A text so long is looked through for marks; to parse it would build its values, only to tell
 # where they end. It pays where marks are so far apart: each costs as much as many characters.
 _LARGE: Final = 64 * 1024
@@ -115,20 +117,27 @@ def _marked_end(text: str, start: int) -> int | None:
         at = mark.end()
         cost += _APART
         if mark[0] == '"':
-            at = text.index('"', at)
+            at = _next_quote(text, at)
             while slashes := _slashes(text, at):
                 cost += _APART
                 if slashes > _APART or cost > at:
                     return None
                 if slashes % 2 == 0:
                     break
-                at = text.index('"', at + 1)
+                at = _next_quote(text, at + 1)
             at += 1
         else:
             depth += 1 if mark[0] in "[{" else -1
         if not depth:
             return at
     return None
+
+
+def _next_quote(text: str, at: int) -> int:
+    """The next quote that may not be escaped."""
+    match = _QUOTE.search(text, at)
+    assert match is not None  # the text is valid
+    return match.start()
 
 
 def _slashes(text: str, at: int) -> int:

@@ -149,8 +149,8 @@ impl Template {
         &data[found.slot.0..found.slot.1]
     }
 
-    /// Decide an event as that one was, but for `count`; false, and nothing has changed, where the choice is
-    /// no longer where it was then. `None` stands for a text that need not be known.
+    /// Decide an event as that one was, but for `count`; false, and nothing has changed, where
+    /// the choice is no longer where it was then. `None` stands for a text that need not be known.
     pub(crate) fn decide(&self, text: Option<&str>, rules: &mut Rules) -> bool {
         match (self.like, text) {
             (Like::Plain, _) => {
