@@ -47,13 +47,13 @@ impl Found {
 pub(crate) trait Lanes: Copy {
     fn find(self, block: &[u8; BLOCK]) -> Found;
 
-    /// Whether a text surely goes on through a stride, and whether that has escapes, or the two
-    /// bytes before it. Every backslash before it that follows no other one must escape.
+    /// Whether a text surely goes on through a stride. Every backslash before it that follows no
+    /// other one must escape.
     ///
     /// A backslash escapes if it follows none, so that of two in a row the second does not.
     /// Three in a row, and other escapes than of `n`, quotes and backslashes, are for those to
     /// judge who look at each: then the text does not surely go on.
-    fn pass(self, stride: &Stride) -> (bool, bool);
+    fn pass(self, stride: &Stride) -> bool;
 }
 
 /// What is done with blocks, in whichever way they are looked at. It must be inlined.
@@ -90,10 +90,10 @@ impl Lanes for Narrow {
     }
 
     #[inline(always)]
-    fn pass(self, stride: &Stride) -> (bool, bool) {
+    fn pass(self, stride: &Stride) -> bool {
         let splat = u8x16::splat;
         let is = |lanes: u8x16, byte| lanes.cmp_eq(splat(byte));
-        let (mut wrong, mut slashes, mut lowest) = (splat(0), splat(0), splat(u8::MAX));
+        let (mut wrong, mut lowest) = (splat(0), splat(u8::MAX));
         for part in parts(stride) {
             let [_, _, here] = part.map(u8x16::new);
             let [second_last, last, slash] = part.map(|lanes| is(u8x16::new(lanes), b'\\'));
@@ -102,11 +102,10 @@ impl Lanes for Narrow {
             let differs = is_escaped ^ is(here, b'"');
             wrong |= differs & !(slash | is(here, b'n'));
             wrong |= second_last & last & slash;
-            slashes |= last;
             lowest = lowest.min(here);
         }
         wrong |= lowest.min(splat(CONTROL)).cmp_eq(lowest);
-        (wrong.move_mask() == 0, slashes.move_mask() != 0)
+        wrong.move_mask() == 0
     }
 }
 
@@ -172,28 +171,27 @@ mod avx2 {
         }
 
         #[inline(always)]
-        fn pass(self, stride: &Stride) -> (bool, bool) {
+        fn pass(self, stride: &Stride) -> bool {
             let V3 { avx, avx2, .. } = self;
             let splat = |byte| splat(self, byte);
             let is = |lanes, byte| avx2._mm256_cmpeq_epi8(lanes, splat(byte));
             let both = |one, other| avx2._mm256_and_si256(one, other);
             let either = |one, other| avx2._mm256_or_si256(one, other);
             let without = |one, other| avx2._mm256_andnot_si256(other, one);
-            let (mut wrong, mut slashes, mut lowest) = (splat(0), splat(0), splat(u8::MAX));
+            let (mut wrong, mut lowest) = (splat(0), splat(u8::MAX));
             for part in parts::<WIDTH>(stride) {
                 let [_, _, here] = part.map(pulp::cast::<_, __m256i>);
                 let [second_last, last, slash] = part.map(|lanes| is(pulp::cast(lanes), b'\\'));
+                let pair = both(second_last, last);
                 let is_escaped = without(last, second_last);
                 let differs = avx2._mm256_xor_si256(is_escaped, is(here, b'"'));
-                wrong = either(wrong, without(differs, either(slash, is(here, b'n'))));
-                wrong = either(wrong, both(both(second_last, last), slash));
-                slashes = either(slashes, last);
+                let is_wrong = without(differs, is(here, b'n'));
+                wrong = either(wrong, avx2._mm256_blendv_epi8(is_wrong, pair, slash));
                 lowest = avx2._mm256_min_epu8(lowest, here);
             }
             let clamped = avx2._mm256_min_epu8(lowest, splat(CONTROL));
             wrong = either(wrong, avx2._mm256_cmpeq_epi8(clamped, lowest));
-            let is_none = |found| avx._mm256_testz_si256(found, found) != 0;
-            (is_none(wrong), !is_none(slashes))
+            avx._mm256_testz_si256(wrong, wrong) != 0
         }
     }
 

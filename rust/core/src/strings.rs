@@ -36,11 +36,12 @@ impl Task for TextEnd<'_> {
     #[inline(always)]
     fn run<L: Lanes>(self, lanes: L) -> Scan<(usize, bool)> {
         let Self { bytes, mut at } = self;
+        let start = at;
         let mut escapes = Escapes::default();
         let mut rest = bytes.get(at..).ok_or(Declined)?;
         while let Some((block, behind)) = rest.split_first_chunk() {
             if let Some(end) = escapes.end_in(lanes, block, bytes, at)? {
-                return Ok((end, escapes.any()));
+                return Ok((end, escapes.any_in(&bytes[start..end])));
             }
             rest = behind;
             at += BLOCK;
@@ -54,22 +55,26 @@ impl Task for TextEnd<'_> {
         let mut block = [0; BLOCK];
         block[..rest.len()].copy_from_slice(rest);
         let end = escapes.end_in(lanes, &block, bytes, at)?.ok_or(Declined)?;
-        Ok((end, escapes.any()))
+        Ok((end, escapes.any_in(&bytes[start..end])))
     }
 }
 
 /// What is known of the escapes in a text, up to a block of it.
 #[derive(Debug, Default)]
 struct Escapes {
-    /// The backslashes before it, put together.
+    /// The backslashes before it, put together, but for those of strides.
     slashes: u64,
+    /// There were strides.
+    has_strides: bool,
     /// 1 if the first byte of the block is escaped.
     carried: u64,
 }
 
 impl Escapes {
-    fn any(&self) -> bool {
-        self.slashes != 0
+    /// Whether the text that was read has any. Looked for in strides only here: where there
+    /// are some, the first is mostly near, or was seen in a block.
+    fn any_in(&self, text: &[u8]) -> bool {
+        self.slashes != 0 || (self.has_strides && memchr::memchr(b'\\', text).is_some())
     }
 
     /// Up to where the text surely goes on from `at`, which is behind a block of it.
@@ -84,15 +89,13 @@ impl Escapes {
             return at;
         }
         while let Some(stride) = bytes[at - BEFORE..].first_chunk() {
-            let (goes_on, has_escapes) = lanes.pass(stride);
-            if !goes_on {
+            if !lanes.pass(stride) {
                 break;
             }
-            self.slashes |= u64::from(has_escapes);
             at += STRIDE;
+            self.has_strides = true;
         }
         self.carried = carried(at);
-        self.slashes |= self.carried;
         at
     }
 
