@@ -11,9 +11,6 @@ The rows about memory need /proc. Exits with 1 if a limit is passed.
   system wherever they are put, each cleared before its first use. "none" is the least that
   any program can do: hold the reads, copy them once, and for chunks parse the document with
   json; it has no limit. That the work itself grows as the bytes do, `linear.py` shows.
-- "equal bytes": the same 64 MiB as one event, as a multiple of a stream of 64 events of 1 MiB,
-  in reads of 1 KiB of which no two are the same object: both come from main memory. What is
-  left of the difference is what an event costs more because it is held as a whole.
 - "long stream": by how much memory grows at most, in MiB, while bytes go through one
   normaliser: 10 GB through the Rust engine, and 256 MB through the pure one, which would
   need half an hour for as much.
@@ -85,7 +82,7 @@ def huge_event(output: str, engine: Engine) -> float:
 def held(output: str) -> float:
     """The same of a program that holds the event and gives it out, and does nothing else."""
     large, small = (
-        min(_held(output, _events(size, 1)) for _ in range(runs))
+        min(_held(output, _events(size)) for _ in range(runs))
         for size, runs in ((HUGE, _LARGE_RUNS), (1, _SMALL_RUNS))
     )
     return large / (HUGE * small)
@@ -103,18 +100,9 @@ def _held(output: str, reads: list[bytes]) -> float:
     return time.process_time() - start
 
 
-def equal_bytes(output: str, engine: Engine) -> float:
-    """The time of a 64 MiB event, in multiples of that of as many of 1 MiB."""
-    many = _fastest_of(output, engine, _events(1, HUGE), _LARGE_RUNS)
-    return _fastest(output, engine, HUGE, _LARGE_RUNS) / many
-
-
 def _fastest(output: str, engine: Engine, size: int, runs: int) -> float:
-    return _fastest_of(output, engine, _events(size, 1), runs)
-
-
-def _fastest_of(output: str, engine: Engine, reads: list[bytes], runs: int) -> float:
     made = SSENormalizer if output == "bytes" else ChunkNormalizer
+    reads = _events(size)
     times = []
     for _ in range(runs):
         machine = made(_engine_module=engine, max_line_bytes=None, max_event_bytes=None)
@@ -125,17 +113,17 @@ def _fastest_of(output: str, engine: Engine, reads: list[bytes], runs: int) -> f
     return min(times)
 
 
-def _events(size: int, count: int) -> list[bytes]:
-    """A stream of events of so many MiB each, and the closing mark, in reads of 1 KiB."""
-    return _cut(huge(size, count), KIB)
+def _events(size: int) -> list[bytes]:
+    """A stream of one event of so many MiB, and the closing mark, in reads of 1 KiB."""
+    return _cut(huge(size), KIB)
 
 
-def huge(size: int, count: int = 1) -> bytes:
-    """A stream of *count* events of *size* MiB each, and the closing mark."""
+def huge(size: int) -> bytes:
+    """A stream of one event of so many MiB, and the closing mark."""
     part = streams.make("one-huge-event-drip", MIB // 256).texts[0].reasoning
     text = json.dumps(part * size, ensure_ascii=False)
-    event = f'data: {{"choices":[{{"index":0,"delta":{{"reasoning":{text}}}}}]}}\n\n'.encode()
-    return event * count + b"data: [DONE]\n\n"
+    event = f'{{"choices":[{{"index":0,"delta":{{"reasoning":{text}}}}}]}}'
+    return f"data: {event}\n\ndata: [DONE]\n\n".encode()
 
 
 def _cut(stream: bytes, size: int) -> list[bytes]:
@@ -292,7 +280,6 @@ def _growths() -> dict[str, Growth]:
             bound = functools.partial
             rows += [
                 Growth(f"huge event: {output}", engine, bound(huge_event, output), 1.3, "×"),
-                Growth(f"equal bytes: {output}", engine, bound(equal_bytes, output), 1.3, "×"),
                 Growth(f"idle feed: {output}", engine, bound(idle_feed, output), 8, "KiB"),
                 Growth(f"idle stream: {output}", engine, bound(idle_stream, output), 8, "KiB"),
                 Growth(f"open: {output}", engine, bound(open_streams, output), 0, "failed"),
