@@ -216,24 +216,32 @@ def test_mirrored_text_is_merged_event_by_event(engine: Engine, words: list[str]
 
 
 @pytest.mark.parametrize("output", ["dict", "sse"])
-def test_what_has_to_be_parsed_one_by_one_comes_in_small_portions(output: str) -> None:
-    portions: list[int] = []
+def test_what_has_to_be_parsed_one_by_one_waits_and_comes_in_small_portions(output: str) -> None:
+    portions: list[list[dict[str, Any]]] = []
 
     class Counting:
         keeps_message = True
 
         def add_documents(self, documents: list[bytes]) -> None:
-            portions.append(sum(len(document.split(b"\n")) for document in documents))
-
-        def add_chunks(self, chunks: list[dict[str, Any]]) -> None:
-            portions.append(len(chunks))
+            said = [json.loads(line) for piece in documents for line in piece.split(b"\n")]
+            portions.append(said)
 
     engine = load_engine("rust").normalizer(make_options({}), output, Counting())
-    for n in range(1000):
-        details = [{"type": "reasoning.text", "text": f"word {n}", "index": 0}]
-        delta = {"reasoning": f"word {n}", "reasoning_details": details}
-        engine.feed(event(chunk(delta)))
-    engine.hand_in()
-    assert sum(portions) == 1000
+    made = []
+    for n in range(4000):
+        # Now and then one that is unlike those before it.
+        details = [{"type": "reasoning.text", "text": f"word {n}", "index": n // 900}]
+        made.append(chunk({"reasoning": f"word {n}", "reasoning_details": details}))
+        engine.feed(event(made[-1]))
+        # Of most streams nobody asks what they said.
+        assert n > 2000 or not portions
     # Others wait while it is parsed.
-    assert max(portions) <= 64
+    assert 0 < max(map(len, portions)) <= 64
+    waited = len(portions)
+    engine.hand_in()
+    assert sum(map(len, portions[waited:])) <= 2048
+    given = [document["choices"][0]["delta"] for portion in portions for document in portion]
+    due = [json.loads(document)["choices"][0]["delta"] for document in made]
+    assert [delta["reasoning_details"] for delta in given] == [
+        delta["reasoning_details"] for delta in due
+    ]

@@ -4,10 +4,13 @@ use memchr::memmem;
 
 use crate::template::Template;
 
-/// So many bytes wait before they are given away.
+/// So many bytes may wait before some are given away: most streams end before, and of most
+/// nobody asks for the message.
 const MOST_BYTES: usize = 64 * 1024;
-/// And so many documents: each has to be parsed then, and others wait meanwhile.
-const MOST_DOCUMENTS: usize = 64;
+/// And so many documents, since all that wait are parsed at once when somebody asks.
+const MOST_DOCUMENTS: usize = 2048;
+/// So many are given away at once: they are parsed then, and others wait meanwhile.
+const GIVEN_AT_ONCE: usize = 64;
 
 /// Which documents are kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,18 +53,30 @@ impl Run {
         }
     }
 
-    /// Append its documents.
-    fn write(self, documents: &mut Vec<Vec<u8>>) {
+    /// Append its oldest documents, no more than `most`, and forget them.
+    fn write(&mut self, most: usize, documents: &mut Vec<Vec<u8>>) {
         if self.adds_up {
             documents.push(self.parts.join(&self.texts[..]));
+            self.texts.clear();
             return;
         }
         let mut start = 0;
-        for end in self.ends {
+        let count = self.ends.len().min(most);
+        for end in self.ends.drain(..count) {
             let end = end as usize;
             documents.push(self.parts.join(&self.texts[start..end]));
             start = end;
         }
+        self.texts.drain(..start);
+        let start = u32::try_from(start).unwrap_or(u32::MAX);
+        for end in &mut self.ends {
+            *end -= start;
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        let parts = self.parts.iter().map(Vec::len).sum::<usize>();
+        parts + self.texts.len() + self.ends.len() * size_of::<u32>()
     }
 }
 
@@ -135,14 +150,29 @@ impl Kept {
         std::mem::take(&mut self.documents)
     }
 
+    /// Take what waits longest: so much as may be parsed at once.
+    pub(crate) fn take_oldest(&mut self) -> Vec<Vec<u8>> {
+        let count = self.documents.len().min(GIVEN_AT_ONCE);
+        let mut taken: Vec<_> = self.documents.drain(..count).collect();
+        if count < GIVEN_AT_ONCE {
+            if let Some(mut run) = self.run.take() {
+                run.write(GIVEN_AT_ONCE - count, &mut taken);
+                self.run = Some(run).filter(|run| !run.texts.is_empty());
+            }
+        }
+        self.bytes = self.documents.iter().map(Vec::len).sum::<usize>()
+            + self.run.as_ref().map_or(0, Run::bytes);
+        taken
+    }
+
     fn push(&mut self, document: Vec<u8>) {
         self.bytes += document.len();
         self.documents.push(document);
     }
 
     fn end_run(&mut self) {
-        if let Some(run) = self.run.take() {
-            run.write(&mut self.documents);
+        if let Some(mut run) = self.run.take() {
+            run.write(usize::MAX, &mut self.documents);
         }
     }
 }

@@ -143,6 +143,6 @@ impl Normalizer {
     }
 
     fn give_away<H: Host>(&mut self, host: &mut H) -> Result<(), H::Error> {
-        if self.kept.is_full() { host.collect(self.kept.take()) } else { Ok(()) }
+        if self.kept.is_full() { host.collect(self.kept.take_oldest()) } else { Ok(()) }
     }
 }

@@ -147,7 +147,7 @@ impl Normalizer {
             if kept.is_wanted() {
                 kept.repeat(template, Template::raw(data, found));
                 if kept.is_full() && result.is_ok() {
-                    result = host.collect(kept.take());
+                    result = host.collect(kept.take_oldest());
                 }
             }
             let next = event
