@@ -98,7 +98,7 @@ def test_targets() -> None:
         "the same against R async": {"rust": 5, "python": 1.2},
         "7-byte reads": {"rust": 8, "python": 1},
         "4 KiB texts, × the floor": {"rust": 4},
-        "the same × the floor that writes": {"rust": 4},
+        "the same × a floor that writes nothing": {"rust": None},
     }
 
 
@@ -172,7 +172,8 @@ REPORT: dict[str, Any] = {
         timing("rename", "no rules", readers.R, "16384", 0.050),
         timing("rename", "no rules", readers.R, "7", 9),
         timing("4KiB-text", targets.BYTES, "rust", "16384", 0.009),
-        timing("4KiB-text", "floor", floor.COUNTS, "whole", 0.200, times=100),
+        timing("4KiB-text", "floor", floor.RENAMES, "whole", 0.200, times=100),
+        timing("4KiB-text", "floor", floor.COUNTS, "whole", 0.100, times=100),
         {"extra_info": {}, "stats": {}},
     ],
 }
@@ -196,7 +197,9 @@ def test_summary_ends_with_the_rows_that_have_a_target() -> None:
     assert two == [*against, "4.000", "50.000", "12.50", "≥", "2", "–", "yes"]
     # 0.2 s are of a hundred streams.
     long = line(table, "4", "KiB", "texts,", "×", "the", "floor")
-    assert long[-8:] == ["counts", "9.000", "2.000", "4.50", "≤", "4", "–", "NO"]
+    assert long[-8:] == ["copies", "9.000", "2.000", "4.50", "≤", "4", "–", "NO"]
+    nothing = line(table, "the", "same", "×", "a", "floor", "that", "writes", "nothing")
+    assert nothing[-7:] == ["counts", "9.000", "1.000", "9.00", "–", "–", "–"]
     assert line(table, "<think>", "tags", "rust")[-2:] == ["not", "measured"]
 
 

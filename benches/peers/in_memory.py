@@ -56,7 +56,7 @@ def _rows(report: dict[str, Any]) -> Iterator[list[str]]:
             work.against,
             _micros(result.reference),
             NOTHING if result.ratio is None else f"{result.ratio:.1f}",
-            f"{'≤' if work.is_cost else '≥'} {result.goal.target:g}",
+            result.asked,
             _verdict(result),
         ]
 
@@ -68,4 +68,6 @@ def _micros(value: float | None) -> str:
 def _verdict(result: Result) -> str:
     if result.ratio is None:
         return "not measured"
+    if result.goal.target is None:
+        return ""
     return "reached" if result.is_reached else "missed"
