@@ -39,7 +39,7 @@ from streamnorm._engine import Engine
 
 from . import environment, streams
 from .readers import cut, drive
-from .targets import aligned
+from .targets import NONE, aligned
 
 MIB: Final = 1 << 20
 KIB: Final = 1 << 10
@@ -302,7 +302,7 @@ def in_fresh_process(name: str) -> float:
 def cells(name: str, row: Growth, figure: float) -> tuple[str, ...]:
     """The line of a row in the table."""
     if math.isinf(row.limit):
-        return (name, f"{figure:.2f}", "–", row.unit, "–")
+        return (name, f"{figure:.2f}", NONE, row.unit, NONE)
     verdict = "yes" if figure <= row.limit else "NO"
     return (name, f"{figure:.2f}", f"{row.limit:g}", row.unit, verdict)
 

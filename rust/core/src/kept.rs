@@ -134,8 +134,9 @@ impl Kept {
             self.end_run();
             let (serial, parts) = (template.serial, template.parts());
             let adds_up = template.adds_up && parts.len() == 2;
-            self.bytes += parts.iter().map(Vec::len).sum::<usize>();
-            self.run = Some(Run { serial, parts, texts: Vec::new(), ends: Vec::new(), adds_up });
+            let run = Run { serial, parts, texts: Vec::new(), ends: Vec::new(), adds_up };
+            self.bytes += run.bytes();
+            self.run = Some(run);
         }
         if let Some(run) = &mut self.run {
             run.add(raw);

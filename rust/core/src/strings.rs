@@ -79,8 +79,8 @@ impl Escapes {
 
     /// Up to where the text surely goes on from `at`, which is behind a block of it.
     ///
-    /// Most of a long text are strides of which nothing else has to be known: they cost two
-    /// thirds of what blocks do.
+    /// Most of a long text are strides of which nothing else has to be known: they cost little
+    /// more than half of what blocks do.
     #[inline(always)]
     fn pass<L: Lanes>(&mut self, lanes: L, bytes: &[u8], mut at: usize) -> usize {
         // Whether the byte before escapes, as the lanes see it.
